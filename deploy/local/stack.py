@@ -1,0 +1,202 @@
+"""The local stack: Kafka, ClickHouse's engine, collector, workers and sink in one data directory.
+
+Rule: the roles are the production programs, pointed at the local servers by ``HEADWATER_...`` variables; this module
+knows their command lines and nothing else of them. What a directory was begun with (ports, partitions, the key of click
+ids) is kept in it, so a restart goes on where the last run was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import SecretStr
+
+from deploy.local.kafka import Node
+from deploy.local.keeper import Service
+from deploy.local.ports import HOST, assign, is_free
+from deploy.local.probe import http_ok
+from deploy.local.supervisor import Job, Supervisor
+from schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from schemas.settings import Settings
+
+PARTITIONS = 4
+"""Of a new local stack, where the settings state none."""
+STAGES = (("collector", 2.5), ("worker", 5.0), ("sink", 6.5), ("clickhouse", 7.5), ("kafka", 9.0))
+"""The order of stopping: who feeds another stops first, so that what is under way still arrives."""
+KEPT_FILE = "local.json"
+
+HEADWATER = (sys.executable, "-m", "streams.cli.main")
+ENGINE = (sys.executable, "-m", "deploy.local.engine")
+
+
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """`base` without any ``HEADWATER_...`` of its own, and `settings` as such, secrets in clear.
+
+    Only what is set is passed on, so that a default stays the program's own.
+    """
+    env = {name: value for name, value in base.items() if not name.startswith("HEADWATER_")}
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            env[f"HEADWATER_{name.upper()}"] = str(plain)
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+class LocalStack:
+    """The running local stack: `async with LocalStack(settings) as stack: ... stack.settings`.
+
+    SIGINT, SIGTERM and SIGHUP cancel the task that entered it, once; `interrupted` tells so afterwards.
+    """
+
+    def __init__(
+        self, settings: Settings, *, workers: int = 1, on_ready: Callable[[str, str], None] | None = None
+    ) -> None:
+        """`settings`: `data_dir`, and what of `partitions`, the roles' ports and `click_id_keys` is to be as set.
+
+        `on_ready(name, address)` is called for each service when it is ready.
+        """
+        self.settings = settings
+        self._workers = workers
+        self._supervisor = Supervisor(settings.data_dir, STAGES, on_ready)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped by a signal."""
+        return self._supervisor.interrupted
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by service: `kafka`, `clickhouse`, `collector`, `worker-1`..., `sink`."""
+        return self._supervisor.pids
+
+    async def restart(self, role: str) -> None:
+        """Restart a service in order, or all of a role (`worker`), and wait until it is ready. Raises `KeyError`."""
+        await self._supervisor.restart(role)
+
+    async def __aenter__(self) -> Self:
+        """Start everything and wait until it is ready.
+
+        Raises `ConfigurationError` where another stack runs in the directory or a port that was set is taken,
+        `Unavailable` where a service does not get ready; nothing is left running then.
+        """
+        try:
+            await self._supervisor.open()
+            await self._launch()
+        except BaseException:
+            await self._supervisor.close()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Stop everything, within 10 s."""
+        await self._supervisor.close()
+
+    async def _launch(self) -> None:
+        directory = self._supervisor.directory
+        kept_file = directory / KEPT_FILE
+        kept: dict[str, Any] = json.loads(kept_file.read_text()) if kept_file.is_file() else {}
+        ports = self._ports(kept.get("ports", {}))
+        stated = self.settings.model_fields_set
+        partitions = self.settings.partitions if "partitions" in stated else kept.get("partitions", PARTITIONS)
+        keys = self.settings.click_id_keys.get_secret_value() or kept.get("click_id_keys") or _new_key()
+        _write_private(kept_file, {"ports": ports, "partitions": partitions, "click_id_keys": keys})
+
+        node = Node(directory / "kafka", log=self._supervisor.log_file("kafka"))
+        broker = await node.prepare()
+        self.settings = self.settings.model_copy(
+            update={
+                "data_dir": directory,
+                "partitions": partitions,
+                "replication": 1,
+                "kafka": node.address,
+                "kafka_security_protocol": "PLAINTEXT",
+                "clickhouse_host": HOST,
+                "clickhouse_port": ports["clickhouse"],
+                "clickhouse_user": "default",
+                "clickhouse_password": SecretStr(""),
+                "clickhouse_secure": False,
+                "collector_host": HOST,
+                "collector_port": ports["collector"],
+                "worker_host": HOST,
+                "worker_metrics_port": ports["worker-1"],
+                "sink_host": HOST,
+                "sink_metrics_port": ports["sink"],
+                "click_id_keys": SecretStr(keys),
+            }
+        )
+        kafka = Service("kafka", broker, node.address, node.answers)
+        await self._supervisor.launch([kafka, *self._steps(ports)])
+        facts = self.settings.model_dump(include={"kafka", "clickhouse_host", "clickhouse_port", "partitions"})
+        roles = {"collector_host", "collector_port", "worker_host", "worker_metrics_port", "sink_host"}
+        facts |= self.settings.model_dump(include={*roles, "sink_metrics_port"})
+        self._supervisor.publish(facts | {"ports": ports})
+
+    def _ports(self, before: Mapping[str, int]) -> dict[str, int]:
+        stated = {"collector": "collector_port", "worker-1": "worker_metrics_port", "sink": "sink_metrics_port"}
+        fixed = {
+            name: getattr(self.settings, field)
+            for name, field in stated.items()
+            if field in self.settings.model_fields_set
+        }
+        for name, port in fixed.items():
+            if not is_free(port):
+                message = f"port {port}, set for {name}, is taken"
+                raise ConfigurationError(message)
+        names = ["clickhouse", "collector", "sink", *(f"worker-{number + 1}" for number in range(self._workers))]
+        free = assign([name for name in names if name not in fixed], {**before, **fixed})
+        return {name: fixed.get(name) or free[name] for name in names}
+
+    def _steps(self, ports: Mapping[str, int]) -> Sequence[Service | Job]:
+        directory = self._supervisor.directory
+        env = environment(self.settings, os.environ)
+
+        def http(name: str, argv: tuple[str, ...], path: str, after: tuple[str, ...], **more: str) -> Service:
+            port = ports[name]
+            ready = partial(http_ok, HOST, port, path)
+            return Service(name, argv, f"http://{HOST}:{port}", ready, after, env | more)
+
+        engine = (*ENGINE, "--path", str(directory / "clickhouse"), "--port", str(ports["clickhouse"]))
+        base = self.settings.state_dir
+        workers = [
+            http(
+                f"worker-{number}",
+                (*HEADWATER, "worker"),
+                "/readyz",
+                ("topics",),
+                HEADWATER_WORKER_METRICS_PORT=str(ports[f"worker-{number}"]),
+                HEADWATER_WORKER_STATE_DIR=str(base / f"worker-{number}"),
+            )
+            for number in range(1, self._workers + 1)
+        ]
+        return [
+            http("clickhouse", engine, "/ping", ()),
+            Job("topics", (*HEADWATER, "topics"), ("kafka",), env),
+            Job("migrate", (*HEADWATER, "migrate"), ("clickhouse",), env),
+            http("collector", (*HEADWATER, "collector"), "/readyz", ("topics",)),
+            *workers,
+            http("sink", (*HEADWATER, "sink"), "/readyz", ("topics", "migrate")),
+        ]
+
+
+def _new_key() -> str:
+    return f"local:{secrets.token_hex(32)}"
+
+
+def _write_private(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that only the owner can read: it holds the key of click ids."""
+    fresh = file.with_suffix(".tmp")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
+        json.dump(content, output, indent=1)
+    fresh.replace(file)

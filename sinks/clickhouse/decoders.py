@@ -1,0 +1,275 @@
+"""From output records to columns: one function a topic.
+
+Rule: a function takes a chunk of records of one topic and returns one block, or raises; `encode` then halves the chunk
+until the records that cannot be read stand alone, so a bad one never taints its neighbours. Records come as Kafka has
+them; the formats are those of `schemas`. A record without value (a tombstone) says that the state forgot it, and
+analysts keep their row: it is passed over. Python's cost a row is what bounds the sink, hence comprehensions by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple, Protocol
+
+import orjson
+
+from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
+
+TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
+"""Other types on ``touches`` (consent, verdict) are the worker's state."""
+
+_OFFSET_BITS: Final = 48
+_LAST: Final = 1 << 63
+_DIMENSIONS: Final = ("channel", "campaign", "partner", "variant", "audience", "currency")
+
+
+class Record(Protocol):
+    """What is needed of a consumed record (aiokafka's ``ConsumerRecord`` has it)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Reject(NamedTuple):
+    """A record that could not be read, and why."""
+
+    record: Record
+    error: str
+
+
+Decoder = Callable[[Sequence[Any], int], Encoded]
+"""(records of one topic, the topic's generation) -> block."""
+
+
+def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list[Encoded], list[Reject]]:
+    """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in a record."""
+    try:
+        block = DECODERS[topic](records, generation)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        if len(records) == 1:
+            return [], [Reject(records[0], f"{type(error).__name__}: {error}"[:500])]
+        middle = len(records) // 2
+        first, first_rejects = encode(topic, records[:middle], generation)
+        second, second_rejects = encode(topic, records[middle:], generation)
+        return first + second, first_rejects + second_rejects
+    return ([block] if block.rows else []), []
+
+
+def touches(records: Sequence[Record], generation: int) -> Encoded:
+    """``touches`` -> touches_rows."""
+    loads, base = orjson.loads, generation << _OFFSET_BITS
+    pairs = [(loads(record.value), base + record.offset) for record in records if record.value is not None]
+    pairs = [pair for pair in pairs if pair[0]["type"] in TOUCH_TYPES]
+    rows = [row for row, _ in pairs]
+    block = Block("touches_rows", len(rows))
+    block.low("site", [row["site"] for row in rows])
+    block.number("time", TIME, [row["time"] for row in rows])
+    block.text("event_id", [row["event_id"] for row in rows])
+    block.text("visitor_id", [row["visitor_id"] for row in rows])
+    block.low("type", [row["type"] for row in rows])
+    block.low("channel", [row["channel"] for row in rows])
+    block.low("source", [row["source"] for row in rows])
+    block.low("medium", [row["medium"] for row in rows])
+    block.low("campaign", [row["campaign"] for row in rows])
+    block.low("content", [row["content"] for row in rows])
+    block.low("term", [row["term"] for row in rows])
+    for name in (
+        *("ad_group", "ad", "placement", "partner", "sub1", "sub2", "sub3", "sub4", "sub5"),
+        *("variant", "audience", "country", "device"),
+    ):
+        block.low(name, [row.get(name, "") for row in rows])
+    block.text("click_id", [row.get("click_id", "") for row in rows])
+    block.number("cost", MONEY, [row["cost_micros"] for row in rows])
+    block.low("currency", [row["currency"] for row in rows])
+    block.flag("valid", [row["valid"] for row in rows])
+    reasons = [_list(row["invalid_reasons"]) for row in rows]
+    block.low_array("invalid_reasons", list(map(len, reasons)), list(chain.from_iterable(reasons)))
+    block.flag("internal", [row["internal"] for row in rows])
+    block.number("ver", "UInt64", [ver for _, ver in pairs])
+    return block.encoded()
+
+
+def attributions(records: Sequence[Record], generation: int) -> Encoded:
+    """``attributions`` -> attributions_rows: `ver` is generation (16 bits), revision (32), not withdrawn (1), offset."""
+    rows, offsets = _read(records)
+    block = Block("attributions_rows", len(rows))
+    for name in ("site", "action", "status", "currency", "cause"):
+        block.low(name, [row[name] for row in rows])
+    for name in ("conversion_id", "order_id", "visitor_id"):
+        block.text(name, [row[name] for row in rows])
+    for name in ("conversion_time", "first_reported_at", "last_changed_at"):
+        block.number(name, TIME, [row[name] for row in rows])
+    for name in ("counted", "withdrawn"):
+        block.flag(name, [row[name] for row in rows])
+    block.number("value", MONEY, [row["value_micros"] for row in rows])
+    block.number("value_reported", MONEY, [row["value_reported_micros"] for row in rows])
+    block.number("revision", "UInt32", [row["revision"] for row in rows])
+    block.number("version", "UInt32", [row["version"] for row in rows])
+    low = [offset if row["withdrawn"] else offset | _LAST for row, offset in zip(rows, offsets, strict=True)]
+    block.wide("ver", low, [generation << 32 | row["revision"] for row in rows])
+    _add_touches(block, [_list(row["touches"]) for row in rows])
+    _add_credits(block, rows)
+    return block.encoded()
+
+
+def _add_touches(block: Block, journeys: list[list[dict[str, Any]]]) -> None:
+    lengths = list(map(len, journeys))
+    flat = list(chain.from_iterable(journeys))
+    block.text_array("touches.touch_id", lengths, [touch["touch_id"] for touch in flat])
+    block.number_array("touches.time", TIME, lengths, [touch["time"] for touch in flat])
+    for name in (
+        *("type", "channel", "source", "medium", "campaign", "content", "term"),
+        *("ad_group", "ad", "partner", "variant", "audience"),
+    ):
+        block.low_array(f"touches.{name}", lengths, [touch[name] for touch in flat])
+
+
+def _add_credits(block: Block, rows: list[dict[str, Any]]) -> None:
+    lengths: list[int] = []
+    models: list[str] = []
+    flat: list[list[int]] = []
+    for row in rows:
+        candidates, start = len(row["touches"]), len(flat)
+        for model, credits in row["credits"].items():
+            flat += credits
+            models += [model] * len(credits)
+        lengths.append(len(flat) - start)
+        if not all(0 <= index < candidates for index, _, _ in flat[start:]):
+            raise ValueError("credits: an index beyond touches")
+    block.low_array("credits.model", lengths, models)
+    block.number_array("credits.position", "UInt16", lengths, [index + 1 for index, _, _ in flat])
+    block.number_array("credits.weight", MONEY, lengths, [weight for _, weight, _ in flat])
+    block.number_array("credits.value", MONEY, lengths, [value for _, _, value in flat])
+
+
+def panes(records: Sequence[Record], generation: int) -> Encoded:
+    """``panes`` -> panes_rows; the record's partition is part of the identity."""
+    base = generation << _OFFSET_BITS
+    taken = [record for record in records if record.value is not None]
+    rows, offsets = _read(taken)
+    block = Block("panes_rows", len(rows))
+    block.low("site", [row["site"] for row in rows])
+    block.number("minute", SECOND, [60 * row["minute"] for row in rows])
+    for name in _DIMENSIONS:
+        block.low(name, [row[name] for row in rows])
+    block.number("partition", "UInt16", [record.partition for record in taken])
+    for name in ("impressions", "clicks", "landings", "invalid"):
+        block.number(name, "Int64", [row[name] for row in rows])
+    block.number("cost", MONEY, [row["cost_micros"] for row in rows])
+    models = [row["models"] for row in rows]
+    lengths = list(map(len, models))
+    values = list(chain.from_iterable(model.values() for model in models))
+    block.low_array("models.model", lengths, list(chain.from_iterable(models)))
+    measures = zip(*values, strict=True) if values else [()] * 6
+    for name, measure in zip(
+        (
+            "conversions",
+            "revenue",
+            "conversions_pending",
+            "revenue_pending",
+            "conversions_rejected",
+            "revenue_rejected",
+        ),
+        measures,
+        strict=True,
+    ):
+        block.number_array(f"models.{name}", MONEY, lengths, measure)
+    block.number("ver", "UInt64", [base + offset for offset in offsets])
+    return block.encoded()
+
+
+def spend(records: Sequence[Record], generation: int) -> Encoded:
+    """``spend`` -> spend_rows; the record's key is the statement's identity."""
+    base = generation << _OFFSET_BITS
+    taken = [record for record in records if record.value is not None]
+    rows, offsets = _read(taken)
+    block = Block("spend_rows", len(rows))
+    for name in ("site", "campaign", "currency"):
+        block.low(name, [row[name] for row in rows])
+    block.text("statement", [(record.key or b"").decode() for record in taken])
+    for name in ("source", "medium", "channel", "ad_group", "ad", "variant"):
+        block.low(name, [row.get(name, "") for row in rows])
+    for column, name in (("from_time", "from"), ("to_time", "to"), ("time", "time")):
+        block.number(column, TIME, [row[name] for row in rows])
+    block.number("cost", MONEY, [row["cost_micros"] for row in rows])
+    for name in ("impressions", "clicks"):
+        block.number(name, "Int64", [row.get(name, 0) for row in rows])
+    block.text("event_id", [row["event_id"] for row in rows])
+    hours = [_list(row["hours"]) for row in rows]
+    lengths = list(map(len, hours))
+    flat = list(chain.from_iterable(hours))
+    block.number_array("hours.hour", SECOND, lengths, [3600 * hour for hour, _, _, _ in flat])
+    block.number_array("hours.cost", MONEY, lengths, [micros for _, micros, _, _ in flat])
+    block.number_array("hours.impressions", "Int64", lengths, [impressions for _, _, impressions, _ in flat])
+    block.number_array("hours.clicks", "Int64", lengths, [clicks for _, _, _, clicks in flat])
+    block.number("ver", "UInt64", [base + offset for offset in offsets])
+    return block.encoded()
+
+
+def dead_letters(records: Sequence[Record], generation: int) -> Encoded:
+    """``dead-letters`` -> dead_letters_rows: the bytes as they are, the rest from the headers."""
+    base = generation << _OFFSET_BITS
+    headers = [{name: value.decode("utf-8", "replace") for name, value in _stated(record)} for record in records]
+    block = Block("dead_letters_rows", len(records))
+    times = [_integer(found.get("time", ""), record.timestamp) for found, record in zip(headers, records, strict=True)]
+    block.number("time", TIME, times)
+    block.low("reason", [found.get("reason", "") for found in headers])
+    block.text("detail", [found.get("detail", "") for found in headers])
+    block.low("topic", [found.get("topic", "") for found in headers])
+    block.number("partition", "Int32", [_integer(found.get("partition", ""), -1) for found in headers])
+    block.number("offset", "Int64", [_integer(found.get("offset", ""), -1) for found in headers])
+    block.binary("payload", [record.value or b"" for record in records])
+    block.number("letter_partition", "UInt16", [record.partition for record in records])
+    block.number("ver", "UInt64", [base + record.offset for record in records])
+    return block.encoded()
+
+
+def rejects(found: Sequence[Reject], generation: int) -> Encoded:
+    """Records that could not be read -> sink_rejects."""
+    records = [reject.record for reject in found]
+    block = Block("sink_rejects", len(records))
+    block.number("time", TIME, [record.timestamp for record in records])
+    block.low("topic", [record.topic for record in records])
+    block.number("partition", "Int32", [record.partition for record in records])
+    block.number("offset", "Int64", [record.offset for record in records])
+    block.text("error", [reject.error for reject in found])
+    block.binary("key", [record.key or b"" for record in records])
+    block.binary("value", [record.value or b"" for record in records])
+    block.number("ver", "UInt64", [(generation << _OFFSET_BITS) + record.offset for record in records])
+    return block.encoded()
+
+
+def _read(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[int]]:
+    taken = [record for record in records if record.value is not None]
+    return [orjson.loads(record.value or b"") for record in taken], [record.offset for record in taken]
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise TypeError(f"a list expected, not {type(value).__name__}")
+    return value
+
+
+def _stated(record: Record) -> list[tuple[str, bytes]]:
+    return [(name, value) for name, value in record.headers if name != "k" and value is not None]
+
+
+def _integer(text: str, otherwise: int) -> int:
+    """The number in a header; an HTTP dead letter has no partition and offset."""
+    return int(text) if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() else otherwise
+
+
+DECODERS: Final[dict[str, Decoder]] = {
+    "touches": touches,
+    "attributions": attributions,
+    "panes": panes,
+    "spend": spend,
+    "dead-letters": dead_letters,
+}
+"""Topic -> its decoder; these are the topics that the sink reads."""

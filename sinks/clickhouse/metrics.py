@@ -1,0 +1,38 @@
+"""What the sink tells Prometheus (contract, section 8).
+
+Rule: rows are counted when they are in ClickHouse; lag is the age of the oldest record that was fetched and is not
+there yet, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+
+class SinkMetrics:
+    """The sink's metrics in one registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self.rows = Counter("headwater_sink_rows", "Rows inserted into ClickHouse.", ["table"], registry=registry)
+        self.inserts = Histogram(
+            "headwater_sink_insert_seconds", "Time of one insert that went through.", ["table"], registry=registry
+        )
+        self.failures = Counter("headwater_sink_insert_failures", "Inserts that failed.", ["table"], registry=registry)
+        self.undecodable = Counter(
+            "headwater_sink_undecodable", "Output records kept in sink_rejects.", ["topic"], registry=registry
+        )
+        self.consumer_lag = Gauge(
+            "headwater_consumer_lag",
+            "Offsets between the end of a partition and what was fetched.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.lag = Gauge("headwater_sink_lag_seconds", "Age of the oldest record not yet inserted.", registry=registry)
+        self.lag.set_function(self._lag)
+        self.oldest_ms: list[int] = []
+
+    def _lag(self) -> float:
+        return max(0.0, time.time() - min(self.oldest_ms) / 1000) if self.oldest_ms else 0.0

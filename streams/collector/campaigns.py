@@ -1,0 +1,123 @@
+"""The registry at the collector: topic ``campaigns``, read to its end at start and followed from then on.
+
+Rule: until it has been read once, nothing is known of any campaign (``ready`` is False); afterwards a broken connection
+only means that news comes late. A record that is no entry is passed over, with a line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.registry import Entry
+from streams.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from schemas.registry import CampaignEntry, SiteEntry
+    from streams.core.registry import Campaign
+
+log = structlog.get_logger()
+
+TOPIC: Final = "campaigns"
+_BACKOFF_S: Final = 1.0
+_read_entry = TypeAdapter[Any](Entry).validate_json
+
+
+class CampaignBook:
+    """The registry's present state, by record key; a record without value takes its entry out."""
+
+    def __init__(self, entries: Iterable[SiteEntry | CampaignEntry] = (), *, ready: bool = False) -> None:
+        self._entries: dict[bytes, SiteEntry | CampaignEntry] = {entry.key.encode(): entry for entry in entries}
+        self._registry = Registry(self._entries.values())
+        self.ready = ready
+
+    def find(self, name: str, site: str, time_ms: int) -> Campaign | None:
+        """The campaign `name` of `site` (or, where that is '', of whichever site has it) in force at `time_ms`."""
+        if site:
+            return self._registry.campaign(name, site, time_ms)
+        return self._registry.find_campaign(name, time_ms)
+
+    def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Apply (key, value) pairs in the order of the topic."""
+        for key, value in records:
+            if key is None:
+                continue
+            if value is None:
+                self._entries.pop(key, None)
+                continue
+            try:
+                self._entries[key] = _read_entry(value)
+            except ValidationError as error:
+                log.warning("registry_record_ignored", key=key.decode(errors="replace"), errors=error.error_count())
+        self._registry = Registry(self._entries.values())
+
+
+class CampaignFollower:
+    """Keeps a `CampaignBook` up to date from Kafka; `options` are aiokafka's connection options."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._task: asyncio.Task[None] | None = None
+        self.book = CampaignBook()
+
+    async def open(self) -> None:
+        """Begin to read."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        said = ""
+        while True:
+            try:
+                await self._follow()
+            except (KafkaError, OSError) as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("registry_unreachable", error=said or repr(error))
+            await asyncio.sleep(_BACKOFF_S)
+
+    async def _follow(self) -> None:
+        """Read the topic from its start, for as long as its partitions stay what they are."""
+        consumer = AIOKafkaConsumer(
+            **self._options, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
+        await consumer.start()
+        try:
+            # Only what exists is asked for: a broker might create a topic that is asked for by name.
+            partitions = [TopicPartition(TOPIC, number) for number in await self._partitions(consumer)]
+            if not partitions:
+                return
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            while True:
+                found = await consumer.getmany(timeout_ms=100 if not self.book.ready else 1000)
+                self.book.take((record.key, record.value) for records in found.values() for record in records)
+                if not self.book.ready and await self._reached(consumer, ends):
+                    self.book.ready = True
+                    log.info("registry_read", entries=len(self.book._entries))  # noqa: SLF001 - its own class
+        finally:
+            await consumer.stop()
+
+    @staticmethod
+    async def _partitions(consumer: AIOKafkaConsumer) -> list[int]:
+        topics = await consumer.topics()
+        return sorted(consumer.partitions_for_topic(TOPIC) or ()) if TOPIC in topics else []
+
+    @staticmethod
+    async def _reached(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+        return all([await consumer.position(partition) >= end for partition, end in ends.items()])

@@ -1,0 +1,211 @@
+"""From what a request states to Kafka records: check, complete, choose topic and key.
+
+Rule: pure, and one event never affects its neighbours. The value of a record is the event as it was stated plus
+``received_at``, ``ip`` and ``user_agent``; the checks are those of the
+worker (`schemas.events`, `streams.core.events`). What is
+refused becomes a record for ``dead-letters`` with its original bytes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import orjson
+
+from schemas.errors import Refused
+from schemas.events import TOPIC_OF, read_event
+from streams.collector.eventlog import Record
+from streams.core.events import settle
+
+MAX_EVENT_BYTES: Final = 65_536
+"""One event at the collector (contract, section 2)."""
+MAX_EVENTS: Final = 500
+"""Events of one request (contract, section 6)."""
+MAX_BODY_BYTES: Final = 8_000_000
+"""One request; as a dead letter it must fit its topic (`schemas.topics.LARGE_BYTES`)."""
+MAX_USER_AGENT: Final = 2048
+_MAX_DETAIL: Final = 500
+
+_CLICK_ID_PARAMETER: Final = re.compile(r"([?&#])hw_cid=[^&#]*&?")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_NUMBERS: Final = ("time", "sent_at", "from", "to", "impressions", "clicks", "schema")
+_raw_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Origin(NamedTuple):
+    """Where events come from, and when they arrived (milliseconds)."""
+
+    received_at: int
+    ip: str
+    user_agent: str | None
+
+
+class Rejection(NamedTuple):
+    """One refused event of a request."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+class Intake(NamedTuple):
+    """What becomes of a body: the records of accepted events, those for ``dead-letters``, and what to answer."""
+
+    records: list[Record]
+    dead_letters: list[Record]
+    rejected: list[Rejection]
+
+
+class Unacceptable(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """A body is refused as a whole: the status of the answer, and its refusal."""
+
+    def __init__(self, status: int, refusal: Refused) -> None:
+        super().__init__(str(refusal))
+        self.status = status
+        self.refusal = refusal
+
+
+def read_body(body: bytes, origin: Origin, secret: bytes) -> Intake:
+    """Check the events of `body`: one JSON object, or an array of them.
+
+    `secret` keys the visitor ids that stand in where consent is denied. Raises `Unacceptable`.
+    """
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Unacceptable(400, Refused("malformed", str(error))) from None
+    if type(data) is list:
+        if len(data) > MAX_EVENTS:
+            refusal = Refused("too_large", f"{len(data):,} events in one request; at most {MAX_EVENTS}")
+            raise Unacceptable(413, refusal)
+        return _read_array(body, data, origin, secret)
+    if type(data) is not dict:
+        raise Unacceptable(400, Refused("malformed", "neither an object nor an array of objects"))
+    intake = Intake([], [], [])
+    try:
+        _check_size(body)
+        intake.records.append(take_event(data, origin, secret))
+    except Refused as refusal:
+        _reject(intake, 0, body, refusal, origin)
+    return intake
+
+
+def take_event(data: dict[str, Any], origin: Origin, secret: bytes) -> Record:
+    """The record of one stated event; `data` is completed in place. Raises `Refused`."""
+    data["received_at"] = origin.received_at
+    if not data.get("ip"):
+        data["ip"] = origin.ip
+    if not data.get("user_agent") and origin.user_agent:
+        data["user_agent"] = origin.user_agent[:MAX_USER_AGENT]
+    if data.get("consent") == "denied" and data.get("type") != "consent":
+        unlink(data, secret)
+    event = read_event(data)
+    kind = event.get("type", "cost")
+    settle(event)
+    try:
+        value = orjson.dumps(data)
+    except TypeError as error:
+        raise Refused("schema", f"event: {error}") from None
+    return Record(TOPIC_OF[kind], record_key(event), value, origin.received_at)
+
+
+def record_key(event: dict[str, Any]) -> str:
+    """The key of a checked event: visitor id, order id or the conversion's event id, campaign (contract, section 1)."""
+    kind = event.get("type", "cost")
+    topic = TOPIC_OF[kind]
+    if topic == "clicks":
+        key = event["visitor_id"]
+    elif topic == "costs":
+        key = event["campaign"]
+    elif "order_id" in event:
+        key = event["order_id"]
+    else:
+        key = event["conversion_event_id" if kind == "adjustment" else "event_id"]
+    return str(key)
+
+
+def unlink(data: dict[str, Any], secret: bytes) -> None:
+    """Take from `data` what links it to a visitor who denied consent (contract, section 2), in place.
+
+    The visitor id that stands in is random to anyone without `secret`, and the same when the event is sent again: a
+    retry must stay a duplicate.
+    """
+    if data.get("type") in ("click", "impression", "landing") or data.get("visitor_id"):
+        event = f"{data.get('site')}\n{data.get('type')}\n{data.get('event_id')}"
+        data["visitor_id"] = hmac.digest(secret, event.encode(), "sha256").hex()[:32]
+    data.pop("click_id", None)
+    data.pop("user_id", None)
+    for name in ("url", "referrer"):
+        address = data.get(name)
+        if isinstance(address, str) and "hw_cid=" in address:
+            data[name] = without_click_id(address)
+
+
+def without_click_id(address: str) -> str:
+    """`address` without our click id among its parameters."""
+    return _CLICK_ID_PARAMETER.sub(r"\1", address).rstrip("?&")
+
+
+def typed_parameters(parameters: dict[str, str]) -> dict[str, Any]:
+    """Query parameters as the values that the same event would have in JSON."""
+    data: dict[str, Any] = dict(parameters)
+    for name in _NUMBERS:
+        if name in data and _WHOLE.fullmatch(data[name]):
+            data[name] = int(data[name])
+    if "valid" in data:
+        data["valid"] = {"true": True, "1": True, "false": False, "0": False}.get(data["valid"], data["valid"])
+    if "reasons" in data:
+        data["reasons"] = [part for part in data["reasons"].split(",") if part]
+    return data
+
+
+def dead_letter(value: bytes, refusal: Refused, time: int, key: str | None = None) -> Record:
+    """The record in ``dead-letters`` for what was refused at `time` (milliseconds)."""
+    headers = [
+        ("reason", refusal.reason.encode()),
+        ("detail", refusal.detail[:_MAX_DETAIL].encode()),
+        ("topic", b"http"),
+        ("partition", b""),
+        ("offset", b""),
+        ("time", b"%d" % time),
+    ]
+    return Record("dead-letters", key, value, time, headers)
+
+
+def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> Intake:
+    intake = Intake([], [], [])
+    # Where each element lies in the body is only worked out where it matters: it costs as much as parsing.
+    parts = _parts(body) if len(body) > MAX_EVENT_BYTES else None
+    for index, item in enumerate(data):
+        try:
+            if parts is not None:
+                _check_size(parts[index])
+            if type(item) is not dict:
+                raise Refused("malformed", "not an object")
+            intake.records.append(take_event(item, origin, secret))
+        except Refused as refusal:
+            if parts is None:
+                parts = _parts(body)
+            _reject(intake, index, parts[index], refusal, origin)
+    return intake
+
+
+def _parts(body: bytes) -> list[bytes]:
+    """The original bytes of every element of the array `body`; raises `Unacceptable`."""
+    try:
+        return [bytes(part) for part in _raw_parts(body)]
+    except (msgspec.DecodeError, RecursionError):
+        raise Unacceptable(400, Refused("malformed", "nested too deeply")) from None
+
+
+def _check_size(raw: bytes) -> None:
+    if len(raw) > MAX_EVENT_BYTES:
+        raise Refused("too_large", f"{len(raw):,} bytes; at most {MAX_EVENT_BYTES:,} an event")
+
+
+def _reject(intake: Intake, index: int, raw: bytes, refusal: Refused, origin: Origin) -> None:
+    intake.rejected.append(Rejection(index, refusal.reason, refusal.detail))
+    intake.dead_letters.append(dead_letter(raw, refusal, origin.received_at))

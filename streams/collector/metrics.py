@@ -1,0 +1,56 @@
+"""The collector's figures for Prometheus (contract, section 8).
+
+Rule: labels come from closed sets (routes, statuses, topics, reasons), never from a request.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from schemas.reasons import REASONS
+from schemas.topics import TOPICS
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """Counters of one collector in `registry`; children are kept at hand, since looking one up costs a microsecond."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._requests = Counter(
+            "headwater_collector_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "headwater_collector_request_seconds",
+            "From the request's head to its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        events = Counter("headwater_events", "Events taken in.", ["topic", "outcome"], registry=registry)
+        self.accepted = {name: events.labels(name, "accepted") for name in TOPICS if name in _TAKEN}
+        self.refused = events.labels("http", "dead_letter")
+        dead_letters = Counter("headwater_dead_letters", "Events refused.", ["reason"], registry=registry)
+        self.dead_letters = {reason: dead_letters.labels(reason) for reason in REASONS}
+        self.ready = Gauge("headwater_collector_ready", "1 while Kafka takes events.", registry=registry)
+        self._children: dict[tuple[str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer of `route` (a name from the routing table)."""
+        child = self._children.get((route, status))
+        if child is None:
+            child = self._children[route, status] = self._requests.labels(route, status)
+        child.inc()
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self._seconds.labels(route)
+        timer.observe(seconds)
+
+    def render(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+_TAKEN = ("clicks", "conversions", "costs")

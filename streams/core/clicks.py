@@ -1,0 +1,149 @@
+"""The step from ``clicks`` to ``touches``: deduplicate, judge, classify, count; credit again what a touch changes.
+
+Rule: most visitors never convert, so a touch costs two point look-ups and one record; only a visitor that bears a mark
+(conversions, consents or verdicts) is loaded whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from schemas.errors import Refused
+from streams.core.channels import classify
+from streams.core.events import accept
+from streams.core.ids import event_hash, partition_of, visitor_hash
+from streams.core.journeys import NO_STATEMENTS
+from streams.core.outcome import Outcome, dumps
+from streams.core.panes import add_touch, emit_panes
+from streams.core.state import visitor_key
+from streams.core.visitors import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from schemas.events import Event
+    from streams.core.outcome import Record, Scope
+    from streams.core.registry import Registry
+    from streams.core.state import View
+
+_TRAVEL = ("sent_at", "ip", "user_agent", "schema")
+_STATEMENTS = frozenset({"consent", "verdict"})
+
+
+def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome:
+    """What the records of ``clicks`` change. Keys and values of the outcome's outputs are bytes as Kafka has them."""
+    outcome = Outcome("clicks", scope, read=len(records))
+    partitions, partition = scope.partitions, scope.partition
+    read: list[tuple[Record, Event, bytes, bytes]] = []
+    for record in records:
+        try:
+            event = accept(record.value, record.timestamp, "clicks")
+        except Refused as error:
+            outcome.refuse(record, error)
+            continue
+        place = partition_of(event["visitor_id"], partitions)
+        if place != partition:
+            outcome.move(record, place)
+            continue
+        visitor = visitor_hash(event["site"], event["visitor_id"])
+        read.append((record, event, visitor, visitor_key(visitor) + b"t" + event_hash(event["event_id"])))
+
+    keys = [key for _, _, _, key in read]
+    known: dict[bytes, str | bytes | None] = dict(zip(keys, view.get_many(keys), strict=True))
+    visitors = list({visitor for _, _, visitor, _ in read})
+    marks = view.get_many([visitor_key(visitor) + b"m" for visitor in visitors])
+    marked = {visitor for visitor, mark in zip(visitors, marks, strict=True) if mark is not None}
+    marked.update(visitor for _, event, visitor, _ in read if event["type"] in _STATEMENTS)
+
+    together: dict[bytes, list[tuple[bytes, Event]]] = {}
+    registry, changes = scope.registry, outcome.pane_changes
+    for record, event, visitor, key in read:
+        old = known[key]
+        if old is not None:
+            _repeat(outcome, record, event, old)
+            continue
+        known[key] = event["fp"]
+        outcome.accepted += 1
+        if event["received_at"] > outcome.latest:
+            outcome.latest = event["received_at"]
+        if visitor in marked:
+            together.setdefault(visitor, []).append((key, _to_touch(event, registry)))
+            continue
+        touch = _to_touch(event, registry)
+        reasons = NO_STATEMENTS.reasons(touch, registry.site(touch["site"], touch["time"]).consent_default)
+        touch["invalid_reasons"] = reasons
+        touch["valid"] = not reasons
+        if reasons:
+            outcome.invalid.update(reasons)
+        add_touch(changes, touch)
+        outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
+
+    for visitor, events in together.items():
+        _look_again(outcome, Visitor(visitor, view, scope), events)
+    emit_panes(outcome, view)
+    return outcome
+
+
+def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:
+    content = old if isinstance(old, str) else orjson.loads(old)["fp"]
+    if content == event["fp"]:
+        outcome.duplicate += 1
+    else:
+        outcome.refuse(record, Refused("id_collision", f"event_id {event['event_id']} came before with other content"))
+
+
+def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Event]]) -> None:
+    """Judge a marked visitor's touches and attribute the conversions that the new events can change."""
+    new_touches: dict[bytes, dict[str, Any]] = {}
+    stated = False
+    for key, record in events:
+        visitor.know(key, record)
+        if record["type"] in _STATEMENTS:
+            stated = True
+            outcome.state("touches", record["visitor_id"].encode(), key, dumps(record), marked=True)
+        else:
+            new_touches[key] = record
+    visitor.judge(outcome, set(new_touches), all_again=stated)
+    now = max(record["received_at"] for _, record in events)
+    # A click with an id of ours takes the credit from its arrival, which may lie before it.
+    everything = stated or any(touch["type"] == "click" and "click_id" in touch for touch in new_touches.values())
+    since = None if everything else min(touch["time"] for touch in new_touches.values())
+    visitor.attribute(outcome, "verdict" if stated else "late_touch", now, since)
+
+
+def _to_touch(event: Event, registry: Registry) -> dict[str, Any]:
+    """The touch record of an event, all but its validity; a consent or verdict stays as it is."""
+    for name in _TRAVEL:
+        if name in event:
+            del event[name]
+    if event["type"] in _STATEMENTS:
+        return event
+    site, time = event["site"], event["time"]
+    found = classify(event, registry)
+    event["channel"] = found.channel
+    event["source"] = found.source
+    event["medium"] = found.medium
+    event["campaign"] = found.campaign
+    event["content"] = found.content
+    event["term"] = found.term
+    event["internal"] = found.internal
+    if event["type"] != "impression":
+        if found.evidence:
+            event["evidence"] = event_hash(found.evidence).hex()
+        if found.hw_cid:
+            event["hw_cid"] = found.hw_cid
+        if found.stated:
+            event["stated"] = True
+        if found.quiet:
+            event["quiet"] = True
+    if found.campaign and "partner" not in event:
+        campaign = registry.campaign(found.campaign, site, time)
+        if campaign is not None and campaign.partner:
+            event["partner"] = campaign.partner
+    if "cost_micros" not in event:
+        event["cost_micros"] = 0
+    if "currency" not in event:
+        event["currency"] = registry.site(site, time).currency
+    return event

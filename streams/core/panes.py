@@ -1,0 +1,144 @@
+"""Panes: a minute of KPIs for one set of dimensions, as absolute totals of one partition.
+
+Rule: a pane changes only by contributions of touches and attributions; a correction takes the old contribution out and
+puts the new one in, so a pane always equals a recount of what is known (contract, sections 3 and 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from schemas.reasons import MODELS
+from streams.core.outcome import dumps
+from streams.core.state import pane_key
+
+if TYPE_CHECKING:
+    from streams.core.outcome import Outcome
+    from streams.core.state import View
+
+MINUTE_MS: Final = 60_000
+TRAFFIC: Final = ("impressions", "clicks", "landings", "invalid", "cost_micros")
+"""Counters of a pane's traffic, in their order."""
+KPIS: Final = (
+    "conversions",
+    "revenue",
+    "conversions_pending",
+    "revenue_pending",
+    "conversions_rejected",
+    "revenue_rejected",
+)
+"""Counters of a pane's model, in their order; conversions in millionths, revenue in micros."""
+_SLOT: Final = {"impression": 0, "click": 1, "landing": 2}
+_INVALID: Final = 3
+_COST: Final = 4
+_MODEL_AT: Final = {model: len(TRAFFIC) + len(KPIS) * index for index, model in enumerate(MODELS)}
+WIDTH: Final = len(TRAFFIC) + len(KPIS) * len(MODELS)
+"""Numbers in a pane: the traffic counters, then each model's."""
+
+Dimensions = tuple[int, str, str, str, str, str, str, str]
+"""minute, site, channel, campaign, partner, variant, audience, currency"""
+_NAMES: Final = ("minute", "site", "channel", "campaign", "partner", "variant", "audience", "currency")
+
+
+def add_touch(changes: dict[Any, list[int]], touch: dict[str, Any], sign: int = 1) -> None:
+    """Add a touch record's contribution to `changes` (or take it out, with `sign` -1)."""
+    get = touch.get
+    key = (
+        touch["time"] // MINUTE_MS,
+        touch["site"],
+        touch["channel"],
+        touch["campaign"],
+        get("partner", ""),
+        get("variant", ""),
+        get("audience", ""),
+        touch["currency"],
+    )
+    numbers = changes.get(key)
+    if numbers is None:
+        numbers = changes[key] = [0] * WIDTH
+    if touch["valid"] or touch["invalid_reasons"] == ["no_consent"]:
+        if not touch["internal"]:
+            numbers[_SLOT[touch["type"]]] += sign
+    else:
+        numbers[_INVALID] += sign
+    cost = touch["cost_micros"]
+    if cost:
+        numbers[_COST] += sign * cost
+
+
+def add_attribution(changes: dict[Any, list[int]], attribution: dict[str, Any], sign: int = 1) -> None:
+    """Add an attribution's credits to `changes` at the conversion's minute (or take them out)."""
+    status = attribution["status"]
+    if attribution["withdrawn"] or not (attribution["counted"] or status == "rejected"):
+        return
+    minute = attribution["conversion_time"] // MINUTE_MS
+    site, currency = attribution["site"], attribution["currency"]
+    keys = [
+        (
+            minute,
+            site,
+            touch["channel"],
+            touch["campaign"],
+            touch.get("partner", ""),
+            touch.get("variant", ""),
+            touch.get("audience", ""),
+            currency,
+        )
+        for touch in attribution["touches"]
+    ]
+    rejected = attribution.get("rejected_micros", {})
+    for model, credits_ in attribution["credits"].items():
+        at = _MODEL_AT[model]
+        amounts = rejected[model] if rejected else [value for _, _, value in credits_]
+        for (index, weight, _), amount in zip(credits_, amounts, strict=True):
+            numbers = changes.get(keys[index])
+            if numbers is None:
+                numbers = changes[keys[index]] = [0] * WIDTH
+            slots = (4,) if status == "rejected" else (0, 2) if status == "pending" else (0,)
+            for slot in slots:
+                numbers[at + slot] += sign * weight
+                numbers[at + slot + 1] += sign * amount
+
+
+def emit_panes(outcome: Outcome, view: View) -> None:
+    """Bring the panes that the batch changed up to date and emit each as an absolute record."""
+    changes = outcome.pane_changes
+    if not changes:
+        return
+    changed = [(dimensions, numbers) for dimensions, numbers in changes.items() if any(numbers)]
+    kafka_keys = [orjson.dumps(dimensions) for dimensions, _ in changed]
+    state_keys = [pane_key(dimensions[0], key) for (dimensions, _), key in zip(changed, kafka_keys, strict=True)]
+    for (dimensions, numbers), key, state_key, old in zip(
+        changed, kafka_keys, state_keys, view.get_many(state_keys), strict=True
+    ):
+        totals = numbers if old is None else [a + b for a, b in zip(numbers, read_pane(orjson.loads(old)), strict=True)]
+        outcome.state("panes", key, state_key, dumps(write_pane(dimensions, totals)))
+
+
+def write_pane(dimensions: Dimensions, numbers: list[int]) -> dict[str, Any]:
+    """The pane record of some dimensions; models with nothing are left out."""
+    record: dict[str, Any] = dict(zip(_NAMES, dimensions, strict=True))
+    record.update(zip(TRAFFIC, numbers, strict=False))
+    models = {}
+    for model, at in _MODEL_AT.items():
+        kpis = numbers[at : at + len(KPIS)]
+        if any(kpis):
+            models[model] = kpis
+    record["models"] = models
+    return record
+
+
+def read_pane(record: dict[str, Any]) -> list[int]:
+    """The numbers of a pane record."""
+    numbers = [record[name] for name in TRAFFIC]
+    models = record["models"]
+    if not models:
+        return numbers + [0] * (WIDTH - len(TRAFFIC))
+    for model in MODELS:
+        numbers.extend(models.get(model, _NOTHING))
+    return numbers
+
+
+_NOTHING: Final = (0,) * len(KPIS)

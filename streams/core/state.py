@@ -1,0 +1,96 @@
+"""State keys: how the output records are indexed.
+
+Rule: the state is the output topics and nothing else. Every state record bears its key in the header ``k``, so a
+restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at each new touch (a
+conversion, a consent, a verdict) bears ``m`` too and leaves a mark beside it.
+
+    v VISITOR t EVENT       touch, consent or verdict       from `touches`
+    v VISITOR c CONVERSION  attribution                     from `attributions`
+    v VISITOR m             mark: has consents, verdicts or conversions
+    u CONVERSION            attribution without a visitor   from `attributions`
+    o CONVERSION            order with its facts            from `orders`
+    s STATEMENT             cost statement                  from `spend`
+    p MINUTE KEY            pane                            from `panes`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from xxhash import xxh3_128_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FORMAT: Final = 1
+"""Version of keys and values; a store of another version is rebuilt from the topics."""
+
+VISITOR_PREFIX: Final = 17
+"""Length of ``v`` and a visitor's hash."""
+
+
+class View(Protocol):
+    """What the core may ask of the state."""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order."""
+
+    def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
+        """All entries whose key starts with `prefix`."""
+
+
+def visitor_key(visitor: bytes) -> bytes:
+    """Prefix of all of a visitor's entries."""
+    return b"v" + visitor
+
+
+def mark_key(key: bytes) -> bytes:
+    """The mark that belongs to an entry of a visitor."""
+    return key[:VISITOR_PREFIX] + b"m"
+
+
+def attribution_key(visitor: bytes, conversion_id: str) -> bytes:
+    """Key of a conversion's attribution; `visitor` is b'' where there is none."""
+    conversion = bytes.fromhex(conversion_id)
+    return b"v" + visitor + b"c" + conversion if visitor else b"u" + conversion
+
+
+def order_key(conversion_id: str) -> bytes:
+    """Key of an order."""
+    return b"o" + bytes.fromhex(conversion_id)
+
+
+def spend_key(statement: bytes) -> bytes:
+    """Key of a cost statement, by its Kafka key."""
+    return b"s" + xxh3_128_digest(statement)
+
+
+def pane_key(minute: int, key: bytes) -> bytes:
+    """Key of a pane: in order of minutes."""
+    return b"p" + minute.to_bytes(4, "big") + key
+
+
+class MemoryView:
+    """State in memory: for files, tests and small data."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, bytes] = {}
+        self._by_visitor: dict[bytes, set[bytes]] = {}
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order."""
+        return [self._entries.get(key) for key in keys]
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All entries whose key starts with `prefix`, in key order."""
+        if len(prefix) >= VISITOR_PREFIX and prefix[:1] == b"v":
+            keys: Iterable[bytes] = self._by_visitor.get(prefix[:VISITOR_PREFIX], ())
+        else:
+            keys = self._entries
+        return [(key, self._entries[key]) for key in sorted(keys) if key.startswith(prefix)]
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set one entry."""
+        self._entries[key] = value
+        if key[:1] == b"v":
+            self._by_visitor.setdefault(key[:VISITOR_PREFIX], set()).add(key)

@@ -1,0 +1,156 @@
+"""A visitor with conversions, consents or verdicts: what is known of them, judged and attributed again.
+
+Rule: a new fact touches only what it can change; what differs is emitted once a batch, old contribution out of the
+panes, new one in (design, section 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from streams.core.attribution import attribute_journey, differs, withdraw
+from streams.core.journeys import Journey, Validity
+from streams.core.outcome import dumps
+from streams.core.panes import add_attribution, add_touch
+from streams.core.registry import MAX_LOOKBACK_MS
+from streams.core.state import VISITOR_PREFIX, attribution_key, visitor_key
+
+if TYPE_CHECKING:
+    from schemas.reasons import Cause
+    from streams.core.attribution import Attribution
+    from streams.core.orders import Order
+    from streams.core.outcome import Outcome, Scope
+    from streams.core.state import View
+
+Touch = dict[str, Any]
+
+
+class Visitor:
+    """One visitor of one site: touches and statements by state key, attributions by conversion id."""
+
+    def __init__(self, visitor: bytes, view: View, scope: Scope) -> None:
+        self.hash = visitor
+        self.scope = scope
+        self.touches: dict[bytes, Touch] = {}
+        self.statements: dict[bytes, dict[str, Any]] = {}
+        self.attributions: dict[str, Attribution] = {}
+        for key, value in view.scan(visitor_key(visitor)):
+            kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
+            if kind == b"t":
+                self.know(key, orjson.loads(value))
+            elif kind == b"c":
+                attribution = orjson.loads(value)
+                self.attributions[attribution["conversion_id"]] = attribution
+
+    def know(self, key: bytes, record: dict[str, Any]) -> None:
+        """Take a touch, consent or verdict into account."""
+        if record["type"] in {"consent", "verdict"}:
+            self.statements[key] = record
+        else:
+            self.touches[key] = record
+
+    def validity(self) -> Validity:
+        """What the known statements say of touches."""
+        statements = self.statements.values()
+        return Validity(
+            (s for s in statements if s["type"] == "consent"), (s for s in statements if s["type"] == "verdict")
+        )
+
+    def judge(self, outcome: Outcome, new: set[bytes], *, all_again: bool) -> None:
+        """Judge the `new` touches, and where a statement came all others again; emit those that changed."""
+        validity = self.validity()
+        for key, touch in self.touches.items():
+            is_new = key in new
+            if not (is_new or all_again):
+                continue
+            site = self.scope.registry.site(touch["site"], touch["time"])
+            reasons = validity.reasons(touch, site.consent_default)
+            if not is_new:
+                if reasons == touch["invalid_reasons"]:
+                    continue
+                add_touch(outcome.pane_changes, touch, -1)
+            touch["invalid_reasons"] = reasons
+            touch["valid"] = not reasons
+            outcome.invalid.update(reasons)
+            add_touch(outcome.pane_changes, touch)
+            outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
+
+    def attribute(self, outcome: Outcome, cause: Cause, now: int, since: int | None = None) -> None:
+        """Attribute again the conversions that touches from `since` on can change (None: all); emit what differs."""
+        known = [a for a in self.attributions.values() if not a["withdrawn"]]
+        if not known:
+            return
+        registry, site = self.scope.registry, known[0]["site"]
+        orders = [(a["order"], registry.site(site, a["order"]["time"]).policy(a["action"])) for a in known]
+        if since is not None and all(policy != "once_per_click" for _, policy in orders):
+            orders = [
+                (order, policy)
+                for order, policy in orders
+                if policy == "once_per_visitor" or since <= order["time"] <= since + 2 * MAX_LOOKBACK_MS
+            ]
+        if not orders:
+            return
+        journey = Journey(site, self.touches.values(), registry)
+        for result in attribute_journey(journey, orders):
+            self._report(outcome, result, self.attributions[result["conversion_id"]], cause, now)
+
+    def take_order(self, outcome: Outcome, order: Order, cause: Cause, now: int) -> None:
+        """Attribute a conversion that is new here, or of which new facts are known."""
+        conversion_id = order["conversion_id"]
+        old = self.attributions.get(conversion_id)
+        registry, site = self.scope.registry, order["site"]
+        orders = [
+            (a["order"], registry.site(site, a["order"]["time"]).policy(a["action"]))
+            for a in self.attributions.values()
+            if not a["withdrawn"] and a["conversion_id"] != conversion_id
+        ]
+        orders = [(other, policy) for other, policy in orders if policy != "once_per_order"]
+        orders.append((order, registry.site(site, order["time"]).policy(order["action"])))
+        journey = Journey(site, self.touches.values(), registry)
+        for result in attribute_journey(journey, orders):
+            mine = result["conversion_id"] == conversion_id
+            self._report(outcome, result, old if mine else self.attributions[result["conversion_id"]], cause, now)
+
+    def lose_order(self, outcome: Outcome, conversion_id: str, revision: int, now: int) -> None:
+        """Withdraw a conversion that turned out to be another visitor's."""
+        old = self.attributions.get(conversion_id)
+        if old is None or old["withdrawn"]:
+            return
+        self._report(outcome, withdraw(old) | {"revision": revision}, old, "moved", now)
+        self.attribute(outcome, "moved", now)
+
+    def _report(self, outcome: Outcome, result: Attribution, old: Attribution | None, cause: Cause, now: int) -> None:
+        if report(outcome, self.hash, result, old, cause, now):
+            self.attributions[result["conversion_id"]] = result
+
+
+def report(
+    outcome: Outcome, visitor: bytes, result: Attribution, old: Attribution | None, cause: Cause, now: int
+) -> bool:
+    """Emit an attribution as a new version, and move its panes, where it differs from the `old` one; says whether.
+
+    `result` is completed in place: version, cause, first_reported_at and last_changed_at (ms).
+    """
+    if old is not None:
+        if not differs(result, old):
+            return False
+        add_attribution(outcome.pane_changes, old, -1)
+    elif cause != "moved":
+        cause = "first"
+    result["version"] = old["version"] + 1 if old else 1
+    result["cause"] = cause
+    result["first_reported_at"] = old["first_reported_at"] if old else now
+    result["last_changed_at"] = max(now, old["last_changed_at"]) if old else now
+    add_attribution(outcome.pane_changes, result)
+    outcome.causes[cause] += 1
+    conversion_id, visitor_id = result["conversion_id"], result["visitor_id"]
+    outcome.state(
+        "attributions",
+        f"{conversion_id}|{visitor_id}".encode(),
+        attribution_key(visitor, conversion_id),
+        dumps(result),
+        marked=bool(visitor),
+    )
+    return True

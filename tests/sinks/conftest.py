@@ -1,0 +1,126 @@
+"""A real engine and a real Kafka for the sink's tests, one each for all of them; every test has a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clickhouse_connect.driver.client import Client
+
+from deploy.local.kafka import Node
+from schemas.settings import Settings
+from sinks.clickhouse.connection import connect
+from sinks.clickhouse.decoders import Record, encode
+from sinks.clickhouse.migrate import migrate
+from sinks.clickhouse.server import Server
+
+
+class EngineProcess:
+    """The engine as a process that can be killed and started again on the same port."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns when it answers."""
+        command = [sys.executable, "-m", "deploy.local.engine", "--path", str(self.path), "--port", str(self.port)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b" ready on http" in line:
+                self.port = int(line.rsplit(b":", 1)[1])
+                break
+        else:
+            pytest.fail("the engine does not start")
+        process.stderr.close()
+        self._process = process
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """ClickHouse's engine behind its HTTP protocol."""
+    process = EngineProcess(tmp_path_factory.mktemp("engine"))
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Kafka node's address."""
+    node = Node(tmp_path_factory.mktemp("kafka"), heap_mb=512)
+    with asyncio.Runner() as runner:
+        runner.run(node.start())
+        yield node.address
+        runner.run(node.stop())
+
+
+@pytest.fixture
+def settings(engine: EngineProcess) -> Iterator[Settings]:
+    """Settings on a fresh, migrated database and an app name of its own."""
+    name = f"t{uuid.uuid4().hex}"
+    kept = {key: value for key, value in os.environ.items() if key.startswith("HEADWATER_")}
+    for key in kept:
+        del os.environ[key]
+    found = Settings(clickhouse_port=engine.port, clickhouse_database=name, app=name, sink_metrics_port=0)
+    migrate(found)
+    yield found
+    with connect(found) as client:
+        client.command(f"DROP DATABASE {name}")
+    os.environ.update(kept)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    """A client on the test's database."""
+    with connect(settings) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def server(settings: Settings) -> AsyncIterator[Server]:
+    """The sink's own way to the test's database."""
+    found = Server(settings)
+    yield found
+    await found.close()
+
+
+Put = Callable[..., None]
+
+
+@pytest.fixture
+def put(settings: Settings) -> Put:
+    """Decode and insert samples, each call as one insert: ``put(sample, ..., generation=1)``."""
+
+    def put(*samples: Record, generation: int = 1) -> None:
+        async def insert() -> None:
+            server = Server(settings)
+            try:
+                for topic in dict.fromkeys(sample.topic for sample in samples):
+                    chosen = [sample for sample in samples if sample.topic == topic]
+                    blocks, rejected = encode(topic, chosen, generation)
+                    assert rejected == []
+                    for block in blocks:
+                        await server.insert(block.table, block.columns, [block.body])
+            finally:
+                await server.close()
+
+        asyncio.run(insert())
+
+    return put
