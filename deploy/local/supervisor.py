@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-STOP_S = 9.0
+STOP_S = 8.5
 """All services are gone by then."""
 REMAINS_S = 10.0
 """How long to wait for what a killed supervisor left behind to be ended."""
@@ -101,6 +101,7 @@ class Supervisor:
         """
         self.directory = directory.resolve()
         self.interrupted = False
+        self._closing = False
         self._stages = stages
         self._on_ready = on_ready
         self._keepers: dict[str, Keeper] = {}
@@ -139,7 +140,7 @@ class Supervisor:
         self._rotation = asyncio.create_task(self._rotate())
 
     def _interrupt(self) -> None:
-        if not self.interrupted and self._owner is not None:
+        if not (self.interrupted or self._closing) and self._owner is not None:
             self.interrupted = True
             self._owner.cancel()
 
@@ -212,7 +213,9 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop all services, stage by stage, each killed where it is late; then give the directory back."""
-        self.interrupted = True
+        if self._owner is None:  # the directory is not ours
+            return
+        self._closing = True
         self._facts = None
         self.stack_file.unlink(missing_ok=True)
         if self._rotation is not None:
@@ -227,4 +230,5 @@ class Supervisor:
             left = max(0.1, begun + min(due, STOP_S) - clock())
             await asyncio.gather(*(self._keepers[name].stop(left) for name in names))
         self._keepers.clear()
+        self._owner = None
         await self._exits.aclose()

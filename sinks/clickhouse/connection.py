@@ -1,22 +1,34 @@
 """Connections to ClickHouse for queries by people and reports: clickhouse-connect, from the settings.
 
-Rule: every failure leaves as `Unavailable` (does not answer) or `QueryFailed` (answers with an error), in one clear line.
+Rule: every failure leaves as `Unavailable` (does not answer) or `QueryFailed` (answers with an error), in one line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import re
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import clickhouse_connect
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.errors import HeadwaterError, Unavailable
-from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clickhouse_connect.driver.client import Client
+
+    from schemas.settings import Settings
+
+# The driver logs what it also raises.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+
+_CAUSE = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")
 
 
-class QueryFailed(HeadwaterError):
+class QueryFailed(HeadwaterError):  # noqa: N818  # named as the rest of the tree
     """ClickHouse refused a statement; the text is its own message."""
 
 
@@ -51,11 +63,10 @@ def connect(settings: Settings, database: str | None = None) -> Iterator[Client]
 def mapped(error: Exception, address: str) -> HeadwaterError:
     """The error of ours that stands for one of the driver's."""
     line = one_line(error)
-    if isinstance(error, DatabaseError) and not isinstance(error, OperationalError) and "Code:" in line:
+    if "Code:" in line:
         return QueryFailed(line)
-    if isinstance(error, OSError | OperationalError) or "Code:" not in line:
-        return Unavailable(f"ClickHouse at {address} does not answer: {line}")
-    return QueryFailed(line)
+    cause = _CAUSE.search(line)
+    return Unavailable(f"ClickHouse at {address} does not answer: {cause[1] if cause else line}")
 
 
 def one_line(error: BaseException) -> str:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -25,9 +24,13 @@ from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartiti
 from schemas.errors import Unavailable
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders, generations
-from sinks.clickhouse.metrics import SinkMetrics
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.writer import Batch, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sinks.clickhouse.metrics import SinkMetrics
 
 log = structlog.get_logger()
 
@@ -89,7 +92,8 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 except (KafkaError, OSError) as error:
                     self._problem = f"Kafka: {' '.join(str(error).split()) or type(error).__name__}"
                     if self._problem != said:
-                        log.error("sink_kafka_unavailable", error=self._problem, consequence="retried")
+                        # One line: that Kafka is away is no bug, and its trace says nothing.
+                        log.error("sink_kafka_unavailable", error=self._problem)  # noqa: TRY400
                     said = self._problem
                     await self._wait(_PAUSE_SECONDS)
                 else:
@@ -194,11 +198,12 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
 
     def _position(self, consumer: Any, partition: TopicPartition, otherwise: int) -> int:
         """The fetch position: beyond the last record where transaction markers follow it."""
-        subscription = consumer._subscription.subscription
+        # Not consumer.position(), which may wait; a batch takes records and their positions in one piece.
+        subscription = consumer._subscription.subscription  # noqa: SLF001
         assignment = subscription.assignment if subscription is not None else None
         if assignment is None or partition not in assignment.tps:
             return otherwise
-        position = assignment.state_value(partition)._position
+        position = assignment.state_value(partition)._position  # noqa: SLF001
         return otherwise if position is None else max(otherwise, int(position))
 
     def _full(self) -> bool:
@@ -310,7 +315,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._draining = False
             log.warning("sink_topic_recreated", topics=sorted(changed))
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """Insert and commit what is held, within a few seconds, or give it up."""
         await self._drain()
         await self._abandon()

@@ -27,13 +27,20 @@ _DIMENSIONS: Final = ("channel", "campaign", "partner", "variant", "audience", "
 class Record(Protocol):
     """What is needed of a consumed record (aiokafka's ``ConsumerRecord`` has it)."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
 
 
 class Reject(NamedTuple):
@@ -48,7 +55,7 @@ Decoder = Callable[[Sequence[Any], int], Encoded]
 
 
 def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list[Encoded], list[Reject]]:
-    """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in a record."""
+    """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in one."""
     try:
         block = DECODERS[topic](records, generation)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
@@ -96,7 +103,7 @@ def touches(records: Sequence[Record], generation: int) -> Encoded:
 
 
 def attributions(records: Sequence[Record], generation: int) -> Encoded:
-    """``attributions`` -> attributions_rows: `ver` is generation (16 bits), revision (32), not withdrawn (1), offset."""
+    """``attributions`` -> attributions_rows: `ver`: generation (16 bits), revision (32), not withdrawn (1), offset."""
     rows, offsets = _read(records)
     block = Block("attributions_rows", len(rows))
     for name in ("site", "action", "status", "currency", "cause"):
@@ -136,9 +143,9 @@ def _add_credits(block: Block, rows: list[dict[str, Any]]) -> None:
     flat: list[list[int]] = []
     for row in rows:
         candidates, start = len(row["touches"]), len(flat)
-        for model, credits in row["credits"].items():
-            flat += credits
-            models += [model] * len(credits)
+        for model, credited in row["credits"].items():
+            flat += credited
+            models += [model] * len(credited)
         lengths.append(len(flat) - start)
         if not all(0 <= index < candidates for index, _, _ in flat[start:]):
             raise ValueError("credits: an index beyond touches")

@@ -9,11 +9,8 @@ the same number. Topic ids need Metadata v10 (Kafka 2.8), which aiokafka 0.14 ha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -28,7 +25,14 @@ from aiokafka.protocol.types import (
 )
 
 from schemas.errors import ConfigurationError
-from sinks.clickhouse.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka import TopicPartition
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from sinks.clickhouse.server import Server
 
 MAX_GENERATION: Final = (1 << 16) - 1
 _NO_ID: Final = (0, 0)
@@ -111,7 +115,7 @@ async def incarnations(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dic
     Raises `UnknownTopicOrPartitionError` naming the topics that do not exist, other `KafkaError` where Kafka does not
     answer, `ConfigurationError` where it is older than 2.8.
     """
-    client = admin._client
+    client = admin._client  # noqa: SLF001  # the admin client sends no request of others
     try:
         response: Any = await client.send(client.get_random_node(), _Metadata(topics))
     except NotImplementedError:
@@ -141,7 +145,8 @@ async def committed_incarnations(
 async def generation(server: Server, topic: str, incarnation: str) -> int:
     """The number of `incarnation`, a new one where it has none; raises `Unavailable`."""
     rows = await server.query(
-        "SELECT toUInt32(max(generation)) AS last, toUInt32(minIf(generation, incarnation = {incarnation:String})) AS own"
+        "SELECT toUInt32(max(generation)) AS last,"
+        " toUInt32(minIf(generation, incarnation = {incarnation:String})) AS own"
         " FROM sink_generations WHERE topic = {topic:String}",
         topic=topic,
         incarnation=incarnation,

@@ -6,17 +6,18 @@ keeps the account in the table ``schema_versions``); running it again does nothi
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_migrations.clickhouse_cluster import ClickhouseCluster
 from clickhouse_migrations.exceptions import MigrationException
 
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings
 from sinks.clickhouse.connection import mapped
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -26,7 +27,6 @@ def migrate(settings: Settings) -> list[str]:
 
     Raises `Unavailable`, `QueryFailed`, or `ConfigurationError` where the account does not fit the files.
     """
-    logging.getLogger("clickhouse_migrations").setLevel(logging.WARNING)
     cluster = ClickhouseCluster(
         db_host=settings.clickhouse_host,
         db_port=str(settings.clickhouse_port),

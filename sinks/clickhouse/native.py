@@ -2,7 +2,7 @@
 
 Rule: a value travels as the integer or text it is: money as the integer behind a Decimal(18, 6), times as the integer
 behind a DateTime64(3); nothing is rounded, and no object is made for a value. A value of a wrong type or range raises
-(`TypeError`, `AttributeError`, `OverflowError`), it never becomes another one. Blocks may follow each other in one body.
+(`TypeError`, `AttributeError`, `OverflowError`), it never becomes another one. Blocks may follow each other in a body.
 Format: https://clickhouse.com/docs/interfaces/formats/Native (client revision 0).
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _LOW_CARDINALITY_VERSION: Final = (1).to_bytes(8, "little")
 _HAS_ADDITIONAL_KEYS: Final = 1 << 9
@@ -73,6 +75,11 @@ def low_cardinality(values: Sequence[str]) -> bytes:
     """The data of LowCardinality(String): flags, keys, and an index for each value; nothing for no values."""
     if not values:
         return b""
+    first = values[0]
+    if values.count(first) == len(values):
+        # Most columns of most chunks hold one value: usually "".
+        head = _HAS_ADDITIONAL_KEYS.to_bytes(8, "little") + (1).to_bytes(8, "little")
+        return head + texts([first]) + len(values).to_bytes(8, "little") + bytes(len(values))
     index = {value: number for number, value in enumerate(dict.fromkeys(values))}
     width = 0 if len(index) <= 1 << 8 else 1 if len(index) <= 1 << 16 else 2
     return b"".join(

@@ -7,14 +7,17 @@ line, since to the sink all of them mean: later. Analysts' queries go through `c
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import orjson
 
 from schemas.errors import Unavailable
-from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from schemas.settings import Settings
 
 _PIECE_BYTES = 1 << 20
 

@@ -11,14 +11,18 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from random import random
+from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka import TopicPartition
 
 from schemas.errors import Unavailable
-from sinks.clickhouse.metrics import SinkMetrics
-from sinks.clickhouse.native import Encoded
-from sinks.clickhouse.server import Server
+
+if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
+    from sinks.clickhouse.metrics import SinkMetrics
+    from sinks.clickhouse.native import Encoded
+    from sinks.clickhouse.server import Server
 
 log = structlog.get_logger()
 
@@ -45,7 +49,7 @@ class Batch:
         self.size += len(block.body)
 
     def reach(self, partition: TopicPartition, position: int, timestamp: int, now: float) -> None:
-        """Note that records of `partition` below `position`, the first of them of `timestamp` (ms), are in the batch."""
+        """Note that records of `partition` below `position`, the first of `timestamp` (ms), are in the batch."""
         if not self.positions:
             self.started, self.oldest_ms = now, timestamp
         self.positions[partition] = position
@@ -80,7 +84,7 @@ class Writer:
                 self._metrics.rows.labels(table).inc(sum(block.rows for block in blocks))
                 self.succeeded()
                 return
-            await asyncio.sleep(pause * (0.75 + random() / 2))  # spreads retries, no secret
+            await asyncio.sleep(pause * (0.75 + random() / 2))  # noqa: S311  # spreads retries, no secret
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def failed(self, problem: str) -> None:

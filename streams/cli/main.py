@@ -23,7 +23,6 @@ COMMANDS = {
     "simulate": "simulate",
     "attribute": "attribute",
     "sql": "sql",
-    "bench": "bench",
     "config": "config",
 }
 """Command -> its module in `streams.cli`, which holds a function, or a `typer.Typer` group, of the same name."""

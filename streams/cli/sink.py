@@ -27,6 +27,7 @@ async def run(settings: Settings) -> None:
 
     import structlog
 
+    from schemas.errors import ConfigurationError
     from sinks.clickhouse.consumer import Sink
     from sinks.clickhouse.metrics import SinkMetrics
     from sinks.prometheus import MetricsServer
@@ -38,7 +39,10 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, role.stop)
     server = MetricsServer(settings.sink_host, settings.sink_metrics_port, role.ready, metrics.registry)
-    await server.start()
+    try:
+        await server.start()
+    except OSError as error:
+        raise ConfigurationError(f"sink_metrics_port: {error}") from error
     log.info("sink_metrics", host=server.host, port=server.port)
     try:
         await role.run()

@@ -1,7 +1,7 @@
 """`headwater sql`: one statement to ClickHouse, its result as a table, tab-separated, JSON, CSV or any other format.
 
-Rule: a table for people where the output is a terminal, tab-separated values with names where it is not; a FORMAT clause
-in the statement itself wins.
+Rule: a table for people where the output is a terminal, tab-separated values with names where it is not; a FORMAT
+clause in the statement itself wins.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.errors import Unavailable
 from schemas.registry import Entry
 from streams.core.registry import Registry
 
@@ -38,6 +39,9 @@ class CampaignBook:
         self._entries: dict[bytes, SiteEntry | CampaignEntry] = {entry.key.encode(): entry for entry in entries}
         self._registry = Registry(self._entries.values())
         self.ready = ready
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def find(self, name: str, site: str, time_ms: int) -> Campaign | None:
         """The campaign `name` of `site` (or, where that is '', of whichever site has it) in force at `time_ms`."""
@@ -84,40 +88,31 @@ class CampaignFollower:
         while True:
             try:
                 await self._follow()
-            except (KafkaError, OSError) as error:
+            except (KafkaError, Unavailable, OSError) as error:
                 if str(error) != said:
                     said = str(error)
                     log.warning("registry_unreachable", error=said or repr(error))
             await asyncio.sleep(_BACKOFF_S)
 
     async def _follow(self) -> None:
-        """Read the topic from its start, for as long as its partitions stay what they are."""
+        """Read the topic, which has one partition, from its start."""
         consumer = AIOKafkaConsumer(
             **self._options, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
         )
         await consumer.start()
         try:
             # Only what exists is asked for: a broker might create a topic that is asked for by name.
-            partitions = [TopicPartition(TOPIC, number) for number in await self._partitions(consumer)]
-            if not partitions:
-                return
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            ends = await consumer.end_offsets(partitions)
+            if TOPIC not in await consumer.topics():
+                raise Unavailable(f"Kafka lacks the topic {TOPIC}; `headwater topics` creates it")
+            partition = TopicPartition(TOPIC, 0)
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
             while True:
-                found = await consumer.getmany(timeout_ms=100 if not self.book.ready else 1000)
-                self.book.take((record.key, record.value) for records in found.values() for record in records)
-                if not self.book.ready and await self._reached(consumer, ends):
+                if not self.book.ready and await consumer.position(partition) >= end:
                     self.book.ready = True
-                    log.info("registry_read", entries=len(self.book._entries))  # noqa: SLF001 - its own class
+                    log.info("registry_read", entries=len(self.book))
+                found = await consumer.getmany(timeout_ms=1000 if self.book.ready else 50)
+                self.book.take((record.key, record.value) for records in found.values() for record in records)
         finally:
             await consumer.stop()
-
-    @staticmethod
-    async def _partitions(consumer: AIOKafkaConsumer) -> list[int]:
-        topics = await consumer.topics()
-        return sorted(consumer.partitions_for_topic(TOPIC) or ()) if TOPIC in topics else []
-
-    @staticmethod
-    async def _reached(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-        return all([await consumer.position(partition) >= end for partition, end in ends.items()])

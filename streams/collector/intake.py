@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 import msgspec
 import orjson
@@ -19,6 +19,9 @@ from schemas.errors import Refused
 from schemas.events import TOPIC_OF, read_event
 from streams.collector.eventlog import Record
 from streams.core.events import settle
+
+if TYPE_CHECKING:
+    from schemas.reasons import Reason
 
 MAX_EVENT_BYTES: Final = 65_536
 """One event at the collector (contract, section 2)."""
@@ -43,11 +46,11 @@ class Origin(NamedTuple):
     user_agent: str | None
 
 
-class Rejection(NamedTuple):
-    """One refused event of a request."""
+class Rejection(TypedDict):
+    """One refused event of a request, as the answer says it."""
 
     index: int
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -183,9 +186,7 @@ def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> 
         try:
             if parts is not None:
                 _check_size(parts[index])
-            if type(item) is not dict:
-                raise Refused("malformed", "not an object")
-            intake.records.append(take_event(item, origin, secret))
+            intake.records.append(take_event(_check_object(item), origin, secret))
         except Refused as refusal:
             if parts is None:
                 parts = _parts(body)
@@ -201,11 +202,17 @@ def _parts(body: bytes) -> list[bytes]:
         raise Unacceptable(400, Refused("malformed", "nested too deeply")) from None
 
 
+def _check_object(item: object) -> dict[str, Any]:
+    if type(item) is not dict:
+        raise Refused("malformed", "not an object")
+    return item
+
+
 def _check_size(raw: bytes) -> None:
     if len(raw) > MAX_EVENT_BYTES:
         raise Refused("too_large", f"{len(raw):,} bytes; at most {MAX_EVENT_BYTES:,} an event")
 
 
 def _reject(intake: Intake, index: int, raw: bytes, refusal: Refused, origin: Origin) -> None:
-    intake.rejected.append(Rejection(index, refusal.reason, refusal.detail))
+    intake.rejected.append(Rejection(index=index, reason=refusal.reason, detail=refusal.detail))
     intake.dead_letters.append(dead_letter(raw, refusal, origin.received_at))

@@ -28,7 +28,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        events = Counter("headwater_events", "Events taken in.", ["topic", "outcome"], registry=registry)
+        events = Counter("headwater_collector_events", "Events taken in.", ["topic", "outcome"], registry=registry)
         self.accepted = {name: events.labels(name, "accepted") for name in TOPICS if name in _TAKEN}
         self.refused = events.labels("http", "dead_letter")
         dead_letters = Counter("headwater_dead_letters", "Events refused.", ["reason"], registry=registry)

@@ -39,7 +39,7 @@ def choose_destination(campaign: Campaign, visitor_id: str) -> Destination | Non
     total = sum(destination.weight for destination in campaign.destinations)
     if total <= 0:
         return None
-    point = (xxh3_64_intdigest(f"{campaign.campaign}\n{visitor_id}") >> 11) / _STEPS * total
+    point = (xxh3_64_intdigest(f"{campaign.campaign}\n{visitor_id}".encode()) >> 11) / _STEPS * total
     chosen = None
     for destination in campaign.destinations:
         if destination.weight > 0:
@@ -58,7 +58,7 @@ def location(url: str, click_id: str) -> str:
     return quote(address + hash_mark + fragment, safe=_SAFE)
 
 
-def click_event(  # noqa: PLR0913 - all of it is what a click is
+def click_event(
     campaign: Campaign,
     destination: Destination,
     parameters: Mapping[str, str],

@@ -1,10 +1,12 @@
 """Reads addresses as a person would: hosts, registrable domains, and the parameters that say where a visitor came from.
 
-Rule: nothing here raises. What can't be read is '' (no host) or absent (no parameter). One host has one form: lower case, ASCII (IDNA), without
-port, credentials or trailing dot. Parameter names are matched in lower case; of a doubled parameter the first that is not empty counts; the query
-is read before the fragment (pages and routers put UTM parameters behind `#` too).
+Rule: nothing here raises. What can't be read is '' (no host) or absent (no parameter). One host has one form: lower
+case, ASCII (IDNA), without port, credentials or trailing dot. Parameter names are matched in lower case; of a doubled
+parameter the first that is not empty counts; the query is read before the fragment, where pages and routers put UTM
+parameters too.
 
-Where it stands: an event's `url` and `referrer` -> here -> `streams.core.channels`. All functions are pure; the dictionaries only remember results.
+Where it stands: an event's `url` and `referrer` -> here -> `streams.core.channels`. All functions are pure; the
+dictionaries only remember results.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ def host_of(address: str) -> str:
 
 
 def app_of(address: str) -> str:
-    """The package of an Android app's referrer (`android-app://PACKAGE/...`) in lower case, '' for any other address."""
+    """The package of an Android app's referrer (`android-app://PACKAGE/...`), '' for any other address."""
     address = address.strip()
     if address[: len(APP_SCHEME)].lower() != APP_SCHEME:
         return ""
@@ -119,7 +121,8 @@ def _odd_host(address: str) -> str:
     match = _WITH_AUTHORITY.match(address)
     if match is not None:
         return _host(match[2]) if (match[1] or "https").lower() in ("https", "http") else ""
-    # Without a scheme only what looks like a host is one: `shop.example/p`, not `index.html`, `null`, `about:blank` or a mail address.
+    # Without a scheme only what looks like a host is one: `shop.example/p`, but not `index.html`, `null`,
+    # `about:blank` or a mail address.
     authority = _END_OF_AUTHORITY.split(address.strip()[:_LONGEST_AUTHORITY], maxsplit=1)[0]
     host = "" if "@" in authority else _host(authority)
     ending = host.rpartition(".")
@@ -155,27 +158,30 @@ def _ascii(host: str) -> str:
 
 
 def _ipv6(host: str) -> str:
-    inner, _, rest = host[1:].partition("]")
+    inner, closed, rest = host[1:].partition("]")
     try:
-        return f"[{ipaddress.IPv6Address(inner).compressed}]" if not _PORT.sub("", rest) else ""
+        return f"[{ipaddress.IPv6Address(inner).compressed}]" if closed and not _PORT.sub("", rest) else ""
     except ValueError:
         return ""
 
 
 def registrable(host: str) -> str:
-    """The registrable domain of a host by the public suffix list (`shop.example.co.uk` -> `example.co.uk`); an IP address, a single label or a public suffix is its own."""
+    """The registrable domain of a host by the public suffix list: `www.shop.co.uk` -> `shop.co.uk`.
+
+    An IP address, a single label or a public suffix is its own.
+    """
     found = _registrables.get(host)
     if found is None:
-        if ":" in host or not host or _IPV4.fullmatch(host):
-            found = host
-        else:
-            found = _SUFFIXES.privatesuffix(host) or host
-        _registrables.keep(host, found)
+        named = host and ":" not in host and not _IPV4.fullmatch(host)
+        found = _registrables.keep(host, (_SUFFIXES.privatesuffix(host) if named else None) or host)
     return found
 
 
 def decoded(text: str) -> str:
-    """An explicit field's value: trimmed, and percent-decoded once if all of it is validly encoded ("50% off" stays; so does '+')."""
+    """An explicit field's value: trimmed, and percent-decoded once where all of it is validly encoded.
+
+    "50% off" stays as it is, and so does '+'.
+    """
     if "%" in text and not _BAD_ESCAPE.search(text):
         try:
             return unquote(text, errors="strict").strip()
@@ -185,7 +191,7 @@ def decoded(text: str) -> str:
 
 
 def _query_value(text: str) -> str:
-    """A parameter's value: '+' is a space, percent-decoded once as UTF-8, else as Windows-1252 (old mailers), trimmed."""
+    """A parameter's value: '+' is a space, percent-decoded once as UTF-8, else Windows-1252 (old mailers), trimmed."""
     value = _decoded.get(text)
     if value is None:
         spaced = text.replace("+", " ")
@@ -199,7 +205,7 @@ def _query_value(text: str) -> str:
 
 
 class _ParameterNames(Memo[str, str]):
-    """Parameter names as written -> the known name in lower case, '' for one that says nothing of where a visitor came from."""
+    """Parameter names as written -> the known name in lower case, '' for one that says nothing here."""
 
     def __missing__(self, written: str) -> str:
         name = unquote(written, errors="replace").replace("+", " ").strip().lstrip("!/")
@@ -209,7 +215,7 @@ class _ParameterNames(Memo[str, str]):
 
 
 class Shape:
-    """What the queries of one link have in common: its UTM parameters, and which click ids it bears, whatever their values.
+    """What the queries of one link have in common: its UTM parameters, and which click ids it bears, of any value.
 
     Equal shapes are one object as long as it is remembered, so that it can be a key.
     """
@@ -240,7 +246,7 @@ class Query(NamedTuple):
 NOTHING: Final = Query(Shape({}), "", unique=False, hw_cid="")
 
 _names: Final = _ParameterNames(5_000)
-_shapes: Memo[tuple[str | tuple[str, str], ...], Shape] = Memo(10_000)
+_shapes: Memo[tuple[object, ...], Shape] = Memo(10_000)
 _queries: Memo[str, Query] = Memo(10_000)
 _fronts: Memo[str, tuple[Shape, str, bool]] = Memo(10_000)
 _new = tuple.__new__
@@ -294,7 +300,7 @@ def _read(text: str) -> Query:
                     found[name] = value
     if not utm and not click_ids:
         return NOTHING
-    key = (*utm.items(), *click_ids)
+    key: tuple[object, ...] = (*utm.items(), *click_ids)
     shape = _shapes.get(key)
     if shape is None:
         shape = _shapes.keep(key, Shape(utm, tuple(click_ids)))

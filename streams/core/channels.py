@@ -1,16 +1,18 @@
 """Channels: where a touch came from, by what its fields, its address, the registry and its referrer state.
 
-Rule: source, medium and campaign are EACH the first stated of explicit field, UTM parameter, registry (of the campaign named), click id, referrer
-(contract, section 3). Values keep their own case and are matched in lower case. Where nothing at all is stated the touch is Direct; beside other
-statements a missing value is ''. The registry's channel beats the rules, which are data (`streams.core.data`).
+Rule: source, medium and campaign are EACH the first stated of explicit field, UTM parameter, registry (of the campaign
+named), click id, referrer (contract, section 3). Values keep their own case and are matched in lower case. Where
+nothing at all is stated the touch is Direct; beside other statements a missing value is ''. The registry's channel
+beats the rules, which are data (`streams.core.data`).
 
-Where it stands: validated touch -> here -> the touch's record, and the journey (`internal`, `stated`, `quiet`, `evidence`, `hw_cid` are what
-candidate rule 2 asks). Pure: the dictionaries only remember results, and are bounded.
+Where it stands: validated touch -> here -> the touch's record, and the journey (`internal`, `stated`, `quiet`,
+`evidence`, `hw_cid` are what candidate rule 2 asks). Pure: the dictionaries only remember results, and are bounded.
 
 Decisions where the contract is silent:
-- Any `utm_...` parameter is a statement, so a touch with `utm_id` or `utm_content` alone is not Direct, but has no source and medium: Unassigned.
+- Any `utm_...` parameter is a statement: a touch with `utm_id` or `utm_content` alone is not Direct, but has no source
+  and medium, so that it is Unassigned. The same goes for a click id of ours that can't be read.
 - An own or a provider's referrer states nothing, on clicks and impressions too; an unreadable one is as good as none.
-- A category is found by the whole source, else, where the source is a host, by its longest listed ending, as for referrers.
+- A category is found by the whole source, else, where the source is a host, by its longest listed ending.
 """
 
 from __future__ import annotations
@@ -61,9 +63,12 @@ class Classified(NamedTuple):
     term: str
     """Explicit, else `utm_term`."""
     internal: bool
-    """A landing whose referrer is the site's own or a provider's and whose address carries no UTM parameter or click id (rule 2)."""
+    """A landing with an own or a provider's referrer, whose address carries no UTM parameter or click id (rule 2)."""
     stated: bool
-    """A UTM parameter, a click id (ours too) or an explicit source, medium or campaign: no continuation by rule 2's first arm."""
+    """A UTM parameter, a click id (ours too) or an explicit source, medium or campaign.
+
+    So it is no continuation by rule 2's first arm.
+    """
     quiet: bool
     """The referrer is empty or unreadable, the site's own, or a provider's."""
     evidence: str
@@ -73,13 +78,14 @@ class Classified(NamedTuple):
 
 
 _LONGEST_REMEMBERED = 512
+_PACKAGES = ("com.", "org.", "net.")
 _COUNTRY = re.compile(r"(?:com?\.)?[a-z]{2}|cat")
 
 
 class _SiteHosts:
     """A site's own hosts and its changes to the providers, prepared once for each version of its registry entry."""
 
-    __slots__ = ("hosts", "judged", "providers", "registrables", "site")
+    __slots__ = ("hosts", "providers", "registrables", "site")
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -88,16 +94,15 @@ class _SiteHosts:
         self.hosts = frozenset(filter(None, map(plain_host, site.domains)))
         self.providers = {plain_host(host): True for host in site.providers_added}
         self.providers.update({plain_host(host): False for host in site.providers_removed})
-        self.judged: Memo[tuple[str, str], bool] = Memo(2_000)
 
-    def passes_over(self, landing: str, origin: str) -> bool:
-        """Whether a referrer from `origin` is the site's own (on a page of host `landing`) or a provider's."""
-        key = (landing, origin)
-        judgement = self.judged.get(key)
+    def passes_over(self, page: str, origin: str) -> bool:
+        """Whether a referrer from `origin` is the site's own (on a page of host `page`) or a provider's."""
+        key = (self, page, origin)
+        judgement = _judgements.get(key)
         if judgement is None:
             domain = registrable(origin)
-            own = domain == registrable(landing) or domain in self.registrables or self._listed(origin)
-            judgement = self.judged.keep(key, own or self._provider(origin))
+            own = domain == registrable(page) or domain in self.registrables or self._listed(origin)
+            judgement = _judgements.keep(key, own or self._provider(origin))
         return judgement
 
     def _listed(self, origin: str) -> bool:
@@ -109,6 +114,9 @@ class _SiteHosts:
             if changed is not None or ending in PROVIDERS:
                 return changed is not False
         return False
+
+
+_judgements: Memo[tuple[_SiteHosts, str, str], bool] = Memo(10_000)
 
 
 def _endings(host: str) -> list[str]:
@@ -135,7 +143,7 @@ def category_of(source: str) -> str:
     """The category of a source in any case: `search`, `social`, `video`, `shopping`, `ai` or ''."""
     source = source.lower()
     category = NAMES.get(source, "")
-    if not category and "." in source:
+    if not category and "." in source and not source.startswith(_PACKAGES):
         entry = _listed(host_of(source))
         category = entry.category if entry is not None else ""
     return "" if category == "none" else category
@@ -158,7 +166,10 @@ _origins: Memo[str, str] = Memo(10_000)
 
 
 def _origin_of(referrer: str) -> str:
-    """The host of a referrer, the host that an app stands for, `android-app://PACKAGE` for an unknown app; '' where it says nothing."""
+    """The host of a referrer or the host that an app stands for; `android-app://PACKAGE` for an unknown app.
+
+    '' where the referrer says nothing.
+    """
     origin = _origins.get(referrer)
     if origin is None:
         package = app_of(referrer)
@@ -216,7 +227,8 @@ def classify(touch: Mapping[str, Any], registry: Registry) -> Classified:
     landing = touch["type"] == "landing"
     claimed = _claimed_campaign(query.hw_cid) if query.hw_cid else ""
     explicit = (get("source"), get("medium"), get("campaign"), get("content"), get("term"))
-    # All that the result depends on but the registry's campaign, which is compared, and what only this address bears, which is put in below.
+    # All that the result depends on, but the registry's campaign, which is compared, and the values of click ids,
+    # which are put in below.
     key = (hosts, query.shape, origin, page, landing, claimed, explicit)
     remembered = _results.get(key)
     if remembered is not None:
@@ -247,7 +259,7 @@ class _Fields(NamedTuple):
 def _first_stated(
     shape: Shape, claimed: str, source: str, medium: str, campaign: str, content: str, term: str
 ) -> _Fields:
-    """What explicit fields and UTM parameters state; a landing in place of its click names that click's campaign after them."""
+    """What explicit fields and UTM parameters state, and after them the campaign that a click id of ours claims."""
     utm = shape.utm
     return _Fields(
         source or utm.get("utm_source", ""),

@@ -109,8 +109,9 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
     now = max(record["received_at"] for _, record in events)
     # A click with an id of ours takes the credit from its arrival, which may lie before it.
     everything = stated or any(touch["type"] == "click" and "click_id" in touch for touch in new_touches.values())
-    since = None if everything else min(touch["time"] for touch in new_touches.values())
-    visitor.attribute(outcome, "verdict" if stated else "late_touch", now, since)
+    times = [touch["time"] for touch in new_touches.values()]
+    span = None if everything else (min(times), max(times))
+    visitor.attribute(outcome, "verdict" if stated else "late_touch", now, span)
 
 
 def _to_touch(event: Event, registry: Registry) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _add_fact(orders: dict[str, dict[str, Any]], name: str, event: Event, scope:
     orders[name] = {
         "site": event["site"],
         "conversion_id": name,
-        "action": order["action"] if order and order["action"] else event.get("action", ""),
+        "action": event["action"] if event["type"] == "conversion" else (order or event).get("action", ""),
         "order_id": event.get("order_id", ""),
         "merged": merged,
         "facts": facts,

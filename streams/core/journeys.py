@@ -79,7 +79,9 @@ class Journey:
         direct_only = True
         for index in range(start, end):
             touch = self.touches[index]
-            if self.roles[index] or not touch["valid"] or conversion_time - touch["time"] > self._lookback(touch):
+            lookback = self._lookback(touch)
+            # A lookback of 0 switches the kind off, even for a touch of the same millisecond.
+            if self.roles[index] or not touch["valid"] or not lookback or conversion_time - touch["time"] > lookback:
                 continue
             if touch["type"] == "impression":
                 impressions.append((len(clicks_and_landings), touch))
@@ -127,6 +129,8 @@ def _continues(landing: Touch, latest: Touch, session_ms: int) -> bool:
         return False
     if not landing.get("stated") and landing.get("quiet"):
         return True
-    return bool(
-        landing.get("evidence") == latest.get("evidence") and landing.get("referrer") == latest.get("referrer")
-    )
+    # A reload says the same again, in the address as in its explicit fields.
+    return all(landing.get(name) == latest.get(name) for name in _REPEATED)
+
+
+_REPEATED: Final = ("evidence", "referrer", "source", "medium", "campaign")

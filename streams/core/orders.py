@@ -61,7 +61,7 @@ def merge(facts: list[Fact], site: str, registry: Registry) -> Order | None:
         return None
     time = told[0]["time"]
     worth = next((fact for fact in told if "value_micros" in fact), None)
-    money = worth or told[0]
+    money = worth or next((fact for fact in told if "currency" in fact), told[0])
     currency = money.get("currency") or registry.site(site, money["time"]).currency
     value = worth["value_micros"] if worth else 0
     stating = [fact for fact in told if "status" in fact]

@@ -77,18 +77,18 @@ class Visitor:
             add_touch(outcome.pane_changes, touch)
             outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
 
-    def attribute(self, outcome: Outcome, cause: Cause, now: int, since: int | None = None) -> None:
-        """Attribute again the conversions that touches from `since` on can change (None: all); emit what differs."""
+    def attribute(self, outcome: Outcome, cause: Cause, now: int, span: tuple[int, int] | None = None) -> None:
+        """Attribute again the conversions that touches within `span` (ms) can change (None: all); emit what differs."""
         known = [a for a in self.attributions.values() if not a["withdrawn"]]
         if not known:
             return
         registry, site = self.scope.registry, known[0]["site"]
         orders = [(a["order"], registry.site(site, a["order"]["time"]).policy(a["action"])) for a in known]
-        if since is not None and all(policy != "once_per_click" for _, policy in orders):
+        if span is not None and all(policy != "once_per_click" for _, policy in orders):
             orders = [
                 (order, policy)
                 for order, policy in orders
-                if policy == "once_per_visitor" or since <= order["time"] <= since + 2 * MAX_LOOKBACK_MS
+                if policy == "once_per_visitor" or span[0] <= order["time"] <= span[1] + 2 * MAX_LOOKBACK_MS
             ]
         if not orders:
             return

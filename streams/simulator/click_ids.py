@@ -19,7 +19,7 @@ DEFAULT_KEYS: Final = "simulated:not-a-secret"
 
 def mint(visitor_id: str, campaign: str, nonce: bytes, keys: str = DEFAULT_KEYS) -> str:
     """A click id of `visitor_id` and `campaign`, signed with the first of `keys` (``name:secret,...``)."""
-    name, _, secret = keys.split(",")[0].strip().partition(":")
+    name, _, secret = keys.split(",", 1)[0].strip().partition(":")
     body = json.dumps([visitor_id, campaign, base64.b64encode(nonce).decode(), name], separators=(",", ":")).encode()
     signature = hmac.new(secret.encode(), body, hashlib.sha256).digest()[:12]
     return f"hw1.{_text(body)}.{_text(signature)}"

@@ -6,7 +6,6 @@ as the minutes add up to them), traffic and cost, conversions by status, dead le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from streams.simulator.truth import Credit, CreditKey, Traffic, TrafficKey, Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from clickhouse_connect.driver.client import Client
 
 _CREDITS: Final = """
@@ -28,6 +29,10 @@ FROM traffic WHERE site = {site:String} GROUP BY ALL"""
 _STATUSES: Final = """
 SELECT status, count(), countIf(visitor_id = '') FROM conversions WHERE site = {site:String} GROUP BY ALL"""
 _TOUCHES: Final = "SELECT count() FROM touches WHERE site = {site:String}"
+_COUNT: Final = """
+SELECT (SELECT count() FROM touches WHERE site = {site:String})
+     + (SELECT count() FROM conversions WHERE site = {site:String})
+     + (SELECT count() FROM dead_letters)"""
 _DEAD_LETTERS: Final = "SELECT reason, count() FROM dead_letters GROUP BY ALL"
 
 
@@ -52,20 +57,26 @@ class Difference(NamedTuple):
     found: str
 
 
+def count_rows(client: Client, site: str) -> int:
+    """How many touches and conversions of `site`, and dead letters, have arrived."""
+    return int(client.query(_COUNT, parameters={"site": site}).result_rows[0][0])
+
+
 def measure(client: Client, site: str) -> Measured:
     """Read all that is compared for `site`; dead letters are counted whoever they are from."""
     parameters = {"site": site}
 
     def rows(statement: str) -> Iterable[tuple[Any, ...]]:
-        found: Iterable[tuple[Any, ...]] = client.query(statement, parameters=parameters).result_rows
-        return found
+        return [tuple(row) for row in client.query(statement, parameters=parameters).result_rows]
 
     statuses = list(rows(_STATUSES))
     return Measured(
         credits=_credits(rows(_CREDITS)),
         kpis=_credits(rows(_KPIS)),
         traffic={
-            TrafficKey(*row[:3]): Traffic(*map(int, row[3:7]), micros(row[7])) for row in rows(_TRAFFIC) if any(row[3:])
+            TrafficKey(*row[:3]): Traffic(int(row[3]), int(row[4]), int(row[5]), int(row[6]), micros(row[7]))
+            for row in rows(_TRAFFIC)
+            if any(row[3:])
         },
         statuses={status: int(count) for status, count, _ in statuses},
         touches=sum(int(row[0]) for row in rows(_TOUCHES)),
@@ -75,7 +86,10 @@ def measure(client: Client, site: str) -> Measured:
 
 
 def differences(truth: Truth, found: Measured, repeated: Mapping[str, int] | None = None) -> list[Difference]:
-    """All figures that differ. `repeated`: lines by outcome that may have arrived twice, and so may be dead letters twice."""
+    """All figures that differ.
+
+    `repeated`: lines by outcome that may have arrived more than once, and so may be that many more dead letters.
+    """
     result = [
         *_compare("credits", truth.credits, found.credits),
         *_compare("kpis", truth.credits, found.kpis),

@@ -1,16 +1,18 @@
 """What goes wrong on the way: retries, clocks that are off, and events that must be refused, each with its reason.
 
-Rule: a fault never changes the truth; it adds to the counts of duplicates or dead letters, or travels oddly. Fourth step
-of the simulator: journeys and orders -> faults.
+Rule: a fault never changes the truth; it adds to the counts of duplicates or dead letters, or travels oddly. Fourth
+step of the simulator: journeys and orders -> faults.
 """
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streams.simulator.journeys import DAY, HOUR, Event
 from streams.simulator.shop import SITE, shop_url
+
+if TYPE_CHECKING:
+    from random import Random
 
 FAR_FUTURE: Final = 32_503_680_000_000
 """The year 3000."""
@@ -91,9 +93,9 @@ def mistimed(rng: Random, end: int) -> tuple[Event, str]:
         return event | {"time": end - rng.randint(8 * DAY, 60 * DAY)}, "too_old"
     if kind == 1:
         return event | order | {"time": end - rng.randint(36 * DAY, 300 * DAY)}, "too_old"
-    if kind == 2:  # noqa: PLR2004 - one of five kinds
+    if kind == 2:
         return event | {"time": FAR_FUTURE}, "in_future"
-    if kind == 3:  # noqa: PLR2004 - one of five kinds
+    if kind == 3:
         return event | order | {"time": end + rng.randint(2 * DAY, 300 * DAY)}, "in_future"
     return event | {"time": end + rng.randint(2 * DAY, 9 * DAY)}, "in_future"
 

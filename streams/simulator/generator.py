@@ -83,12 +83,11 @@ def simulate(events: int, seed: int, end_ms: int, keys: str = DEFAULT_KEYS) -> S
     written = _write_visitors(rng, events - sum(faults.values()), end_ms, keys, known)
     lines = [Line("accepted", event) for event in written]
     repeatable = [event for event in written if event["type"] != "verdict"]
-    for event in rng.sample(repeatable, min(faults["duplicates"], len(repeatable))):
-        lines.append(Line("duplicate", _repeat(rng, event, end_ms)))
-    last = []
+    repeated = rng.sample(repeatable, min(faults["duplicates"], len(repeatable)))
+    lines += [Line("duplicate", _repeat(rng, event, end_ms)) for event in repeated]
     touched = [event for event in written if event["type"] in {"click", "landing", "conversion"}]
-    for event in rng.sample(touched, min(faults["collisions"], len(touched))):
-        last.append(Line("id_collision", collide(rng, event) | {"received_at": end_ms}))
+    collided = rng.sample(touched, min(faults["collisions"], len(touched)))
+    last = [Line("id_collision", collide(rng, event) | {"received_at": end_ms}) for event in collided]
     lines += [Line("malformed", raw=raw) for raw in broken_lines(rng, faults["broken"])]
     lines += [Line("schema", misshapen(rng, end_ms) | {"received_at": end_ms}) for _ in range(faults["misshapen"])]
     for _ in range(faults["mistimed"]):
@@ -139,8 +138,8 @@ def _one_visitor(rng: Random, end: int, keys: str) -> Visitor:
 def _set_clock_wrong(rng: Random, visitor: Visitor) -> None:
     """Let the sender of one event go by a wrong clock, where being off by a moment after correction changes nothing.
 
-    Corrected times depend on when the event arrives, to the millisecond; so only a visitor's single touch, or an order's
-    single event well after all touches, is sent like that.
+    Corrected times depend on when the event arrives, to the millisecond; so only a visitor's single touch, or an
+    order's single event well after all touches, is sent like that.
     """
     conversions = [event for event in visitor.events if event["type"] in {"conversion", "adjustment"}]
     touches = visitor.known.touches
@@ -182,20 +181,12 @@ def _repeat(rng: Random, event: Event, end: int) -> Event:
 
 
 def _in_order_of_arrival(rng: Random, lines: list[Line], end: int) -> list[Line]:
-    arrivals = [
-        (
-            line.event["received_at"]
-            if line.outcome in {"accepted", "duplicate"} and line.event
-            else _any_time(rng, end),
-            place,
-        )
-        for place, line in enumerate(lines)
-    ]
-    return [lines[place] for _, place in sorted(arrivals)]
+    def arrival(line: Line) -> int:
+        if line.event is not None and line.outcome in {"accepted", "duplicate"}:
+            return int(line.event["received_at"])
+        return end - rng.randint(0, SPAN_MS)
 
-
-def _any_time(rng: Random, end: int) -> int:
-    return end - rng.randint(0, SPAN_MS)
+    return sorted(lines, key=arrival)
 
 
 _FAULT_PARTS: Final = {

@@ -7,12 +7,14 @@ what continues a visit and what opens one is never left to chance. Second step o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streams.simulator.click_ids import mint
 from streams.simulator.shop import DIRECT, OWN_REFERRERS, PAGES, PROVIDER_REFERRERS, SITE, VIEWED, WAYS, Way, shop_url
 from streams.simulator.truth import Knowledge, KnownTouch
+
+if TYPE_CHECKING:
+    from random import Random
 
 Event = dict[str, Any]
 

@@ -6,19 +6,22 @@ that from the events. Third step of the simulator: journeys -> orders.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from random import Random
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streams.simulator.journeys import DAY, HOUR, MINUTE, SECOND, Event, Visitor
 from streams.simulator.shop import CURRENCY, HOST, SITE
 from streams.simulator.truth import KnownConversion
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
 
 class Order:
-    """One order while being made. `cents`: what it is worth at first; `currency`: empty where events leave it to the site.
+    """One order while being made.
 
-    `visitor` writes the events; `visitor_id` is whose it is, as far as anybody can know ("" = unmatched).
+    `cents`: what it is worth at first; `currency`: empty where events leave it to the site; `visitor` writes the
+    events; `visitor_id` is whose it is, as far as anybody can know ("" = unmatched).
     """
 
     def __init__(self, visitor: Visitor, time: int) -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
 
 from schemas.errors import HeadwaterError, Unavailable
-from streams.simulator.generator import Line, Simulation
-from streams.simulator.journeys import Event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from streams.simulator.generator import Line, Simulation
+    from streams.simulator.journeys import Event
 
 BATCH: Final = 250
 CONNECTIONS: Final = 4
@@ -32,14 +35,16 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
 
-class CollectorRefused(HeadwaterError):
+class CollectorRefused(HeadwaterError):  # noqa: N818 - as the tree of errors names them
     """The collector answered in a way that sending again does not mend."""
 
 
 @dataclass(slots=True)
 class Sent:
-    """What was sent. `repeated`: lines by outcome that may have arrived more than once; `refused`: how many of a kind
-    the collector refused at its door, by reason.
+    """What was sent.
+
+    `repeated`: lines by outcome that may have arrived more than once; `refused`: what the collector refused at its
+    door, by reason.
     """
 
     lines: int = 0
@@ -62,7 +67,7 @@ async def send(
     *,
     now: Callable[[], int],
     rate: float | None = None,
-    on_progress: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], object] = int,
     connections: int = CONNECTIONS,
     patience: float = PATIENCE,
 ) -> Sent:
@@ -102,7 +107,7 @@ def requests(lines: Sequence[Line], batch: int = BATCH) -> Iterator[Request]:
 
 
 def departing(event: Event, now: int) -> Event:
-    """`event` as its sender sends it at `now`: its clock's reading moves along, and receipt is the collector's to say."""
+    """`event` as sent at `now`: its sender's clock goes on; when it is received, the collector states."""
     leaving = {name: value for name, value in event.items() if name != "received_at"}
     if "sent_at" in event:
         leaving["sent_at"] = now + event["sent_at"] - event["received_at"]
@@ -125,7 +130,7 @@ class _Sender:
         session: aiohttp.ClientSession,
         now: Callable[[], int],
         sent: Sent,
-        on_progress: Callable[[int], None],
+        on_progress: Callable[[int], object],
         patience: float,
     ) -> None:
         self._session = session
@@ -149,9 +154,15 @@ class _Sender:
                 await self._send(request)
 
         self._acknowledged_at = started
-        async with asyncio.TaskGroup() as group:
-            for _ in range(connections):
-                group.create_task(connection())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(connections):
+                    group.create_task(connection())
+        except* HeadwaterError as failures:
+            failure = failures.exceptions[0]
+        else:
+            return
+        raise failure
 
     async def _send(self, request: Request) -> None:
         pause = _FIRST_PAUSE

@@ -34,9 +34,10 @@ PAGES: Final = ("/", "/roses", "/tools/spade", "/p/1042", "/p/77", "/sale", "/gu
 class Way:
     """A way to the shop: what it means, and what an event that comes this way states.
 
-    `form`: ``landing`` (an address with parameters), ``click`` (a recorded click, then mostly its arrival), ``referrer``
-    or ``direct``. `registered`: the registry tells source and medium, events name the campaign only. `click_param`: the
-    click id that ad platforms append. `cost` is what a click costs at most, `view_cost` an impression, in `currency`.
+    `form`: ``landing`` (an address with parameters), ``click`` (a recorded click, mostly with its arrival),
+    ``referrer`` or ``direct``. `registered`: the registry tells source and medium, events name the campaign only.
+    `click_param`: the click id that the ad platform appends. `cost` is what a click costs at most, `view_cost` an
+    impression, in `currency`.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Way:
     def url(self, page: str, click_value: str = "") -> str:
         """The landing address of this way on `page`, with `click_value` in the platform's click id parameter."""
         query = {f"utm_{name}": getattr(self, name) for name in self.utm if getattr(self, name)}
-        if self.form == "referrer" or self.form == "direct" or self.registered:
+        if self.registered or self.form in {"referrer", "direct"}:
             query = {}
         if self.click_param and click_value:
             query[self.click_param] = click_value

@@ -7,11 +7,13 @@ arithmetic is written from the rules of attribution alone, slowly, in fractions.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 DAY_MS: Final = 86_400_000
 MILLION: Final = 1_000_000
@@ -178,7 +180,7 @@ def count_credits(known: Knowledge) -> dict[CreditKey, Credit]:
 
 
 def candidates(time: int, touches: Iterable[KnownTouch]) -> list[KnownTouch]:
-    """The touches that may take credit for a conversion at `time`, in order; `touches` are valid ones of its visitor."""
+    """The touches that may take credit for a conversion at `time`, in order; `touches`: its visitor's valid ones."""
     ordered = sorted(touches, key=lambda touch: (touch.time, touch.event_id.encode()))
     fitting = [
         touch
@@ -221,20 +223,20 @@ def _one(touches: Sequence[KnownTouch], index: int) -> list[Fraction]:
     return [Fraction(int(place == index)) for place in range(len(touches))]
 
 
-def _last_touch(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
+def _last_touch(_: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
     return _one(touches, len(touches) - 1)
 
 
-def _first_touch(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
+def _first_touch(_: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
     return _one(touches, 0)
 
 
-def _last_non_direct(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
+def _last_non_direct(_: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
     others = [place for place, touch in enumerate(touches) if touch.channel != "Direct"]
     return _one(touches, others[-1] if others else len(touches) - 1)
 
 
-def _linear(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
+def _linear(_: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
     return [Fraction(1)] * len(touches)
 
 
@@ -243,9 +245,9 @@ def _time_decay(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
         return [Fraction(Decimal(2) ** (Decimal(touch.time - time) / Decimal(7 * DAY_MS))) for touch in touches]
 
 
-def _position_based(time: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
+def _position_based(_: int, touches: Sequence[KnownTouch]) -> list[Fraction]:
     count = len(touches)
-    if count <= 2:  # noqa: PLR2004 - one takes all, two take half each
+    if count <= 2:
         return [Fraction(1)] * count
     middle = Fraction(20, 100) / (count - 2)
     return [Fraction(40, 100), *[middle] * (count - 2), Fraction(40, 100)]

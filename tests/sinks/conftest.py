@@ -1,4 +1,4 @@
-"""A real engine and a real Kafka for the sink's tests, one each for all of them; every test has a database of its own."""
+"""A real engine and a real Kafka for the sink's tests, one each for all; every test has a database of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the classifier knows of the world: source categories, search engines, AI assistants, click ids, providers, channel rules.
+"""What the classifier knows of the world: source categories, engines, AI assistants, click ids, providers, rules.
 
-Rule: knowledge is data in versioned files beside this module, and code only reads it, once, at import; a wrong list is mended by editing a list.
-Hosts are in lower case and ASCII; names (what people write into `utm_source`) are in lower case.
+Rule: knowledge is data in versioned files beside this module, and code only reads it, once, at import; a wrong list is
+mended by editing a list. Hosts are in lower case and ASCII; names (what people write into `utm_source`) in lower case.
 
 Where it stands: files -> here -> `streams.core.channels`, `streams.core.addresses`.
 """
@@ -27,14 +27,17 @@ class ClickIdParameter(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A listed host: its category (`search`, `social`, `video`, `shopping`, `ai`, `none`) and the source it is shown as ('' = the host itself)."""
+    """A listed host: its category (`search`, `social`, `video`, `shopping`, `ai`, `none`) and the source it shows as.
+
+    A source of '' is the host itself.
+    """
 
     category: str
     source: str
 
 
 class Condition(NamedTuple):
-    """One alternative of a rule: a category ('' = any) and the expressions for source, medium and campaign (None = any)."""
+    """One alternative of a rule: a category ('': any), and expressions for source, medium and campaign (None: any)."""
 
     category: str
     source: re.Pattern[str] | None
@@ -52,7 +55,7 @@ class Condition(NamedTuple):
 
 
 class ChannelRules(NamedTuple):
-    """Channel rules in their order: the first with a condition that holds names the channel, `otherwise` where none does."""
+    """Channel rules in order: the first with a condition that holds names the channel, `otherwise` where none does."""
 
     version: int
     rules: tuple[tuple[str, tuple[Condition, ...]], ...]
@@ -123,7 +126,7 @@ def _providers() -> frozenset[str]:
 
 
 def _sources(document: dict[str, Any]) -> tuple[dict[str, str], dict[str, Listed]]:
-    """Names with their category, and hosts with what they are listed as: Google's list, then ours, which only adds to it."""
+    """Names with their category, and hosts with what they are listed as: Google's list, then ours, which adds to it."""
     google = _google_categories()
     names = dict(google)
     listed = {source: Listed(category, "") for source, category in google.items() if _is_host(source)}
@@ -146,13 +149,15 @@ def _sources(document: dict[str, Any]) -> tuple[dict[str, str], dict[str, Listed
 
 def _named_after_their_engine(listed: dict[str, Listed]) -> dict[str, Listed]:
     """A listed search host below an engine's is shown by the engine's name (`cn.bing.com` as `bing`)."""
+    engines = {host: entry for host, entry in listed.items() if entry.category == "search" and entry.source}
     result = dict(listed)
     for host, entry in listed.items():
-        parent = host
-        while entry == ("search", "") and (parent := parent.partition(".")[2]):
-            above = listed.get(parent)
-            if above is not None and above.source and above.category == "search":
-                result[host] = entry = above
+        parent = host.partition(".")[2]
+        while entry == ("search", "") and parent:
+            if parent in engines:
+                result[host] = engines[parent]
+                break
+            parent = parent.partition(".")[2]
     return result
 
 

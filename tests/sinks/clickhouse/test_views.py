@@ -61,6 +61,7 @@ def test_a_touch_with_all_its_fields(client: Client, put: Put) -> None:
     """Stated fields arrive as they are, others empty; money exact."""
     put(touched(event_id="e-ü", cost_micros=1, sub3="x" * 200, click_id="é" * 70, invalid_reasons=["bot", "prefetch"]))
     found = client.query("SELECT * FROM touches").first_item
+    assert found is not None
     assert found["event_id"] == "e-ü"
     assert found["cost"] == Decimal("0.000001")
     assert found["sub3"] == "x" * 200
@@ -94,9 +95,12 @@ def test_a_later_generation_wins_over_a_higher_offset(client: Client, put: Put) 
 
 def test_credits_are_flattened(client: Client, put: Put) -> None:
     """One row a credit, with its touch beside it."""
-    credits = {"first_touch": [[0, 1_000_000, 10_000_000]], "linear": [[0, 500_000, 5_000_001], [1, 500_000, 4_999_999]]}
+    credited = {
+        "first_touch": [[0, 1_000_000, 10_000_000]],
+        "linear": [[0, 500_000, 5_000_001], [1, 500_000, 4_999_999]],
+    }
     journey = [candidate("a"), candidate("b", channel="Email", campaign="news")]
-    put(attributed(touches=journey, credits=credits))
+    put(attributed(touches=journey, credits=credited))
     found = rows(
         client,
         "SELECT model, position, touch_id, channel, campaign, weight, conversions, value FROM credits"
@@ -120,8 +124,8 @@ def test_an_attribution_again_leaves_no_old_credit(client: Client, put: Put) -> 
 
 def test_what_does_not_count_weighs_but_converts_nothing(client: Client, put: Put) -> None:
     """A rejected conversion's credits stay listed with value 0."""
-    credits = {"linear": [[0, 1_000_000, 0]]}
-    put(attributed(status="rejected", counted=False, value_micros=0, value_reported_micros=7_000_000, credits=credits))
+    credited = {"linear": [[0, 1_000_000, 0]]}
+    put(attributed(status="rejected", counted=False, value_micros=0, value_reported_micros=7_000_000, credits=credited))
     assert rows(client, "SELECT weight, conversions, value FROM credits") == [(Decimal(1), Decimal(0), Decimal(0))]
     found = rows(client, "SELECT status, value, value_reported FROM conversions")
     assert found == [("rejected", Decimal(0), Decimal(7))]
@@ -174,7 +178,9 @@ def test_kpis_repeat_traffic_for_each_model(client: Client, put: Put) -> None:
         paned(3, partition=1, campaign="both", clicks=2, models={"linear": [250_000, 1, 0, 0, 0, 0]}),
         paned(4, campaign="late", clicks=0, cost_micros=0, models={"linear": [1_000_000, 5_000_000, 0, 0, 0, 0]}),
     )
-    found = rows(client, "SELECT campaign, clicks, conversions, revenue FROM kpis WHERE model = 'linear' ORDER BY campaign")
+    found = rows(
+        client, "SELECT campaign, clicks, conversions, revenue FROM kpis WHERE model = 'linear' ORDER BY campaign"
+    )
     assert found == [
         ("both", 3, Decimal("0.75"), Decimal("4.500001")),
         ("late", 0, Decimal(1), Decimal(5)),
@@ -182,14 +188,18 @@ def test_kpis_repeat_traffic_for_each_model(client: Client, put: Put) -> None:
     ]
     assert rows(client, "SELECT count(), uniq(model) FROM kpis WHERE campaign = 'traffic'") == [(6, 6)]
     assert rows(client, "SELECT model FROM kpis WHERE campaign = 'late'") == [("linear",)]
-    rejected = rows(client, "SELECT conversions_rejected, revenue_rejected FROM kpis WHERE campaign='both' AND model='linear'")
+    rejected = rows(
+        client, "SELECT conversions_rejected, revenue_rejected FROM kpis WHERE campaign='both' AND model='linear'"
+    )
     assert rejected == [(Decimal("0.000003"), Decimal("0.000004"))]
 
 
 def test_data_driven_is_there_where_it_has_credit(client: Client, put: Put) -> None:
     """A seventh model appears beside the six, with all of the traffic of its dimensions."""
     put(paned(1, models={"data_driven": [1, 2, 0, 0, 0, 0]}), paned(1, partition=1))
-    assert rows(client, "SELECT clicks, conversions FROM kpis WHERE model = 'data_driven'") == [(2, Decimal("0.000001"))]
+    assert rows(client, "SELECT clicks, conversions FROM kpis WHERE model = 'data_driven'") == [
+        (2, Decimal("0.000001"))
+    ]
 
 
 def test_a_pane_corrected_to_nothing_is_gone(client: Client, put: Put) -> None:
@@ -214,11 +224,14 @@ def test_spend_is_kept_by_statement(client: Client, put: Put) -> None:
     """A restated statement replaces the earlier one."""
     put(Sample("spend", as_json(spend()), key=b'["shop","brand"]', offset=1))
     put(Sample("spend", as_json(spend(cost_micros=3, hours=[[1, 3, 0, 0]])), key=b'["shop","brand"]', offset=2))
-    assert rows(client, "SELECT cost, hours.cost FROM spend_rows FINAL") == [(Decimal("0.000003"), [Decimal("0.000003")])]
+    assert rows(client, "SELECT cost, hours.cost FROM spend_rows FINAL") == [
+        (Decimal("0.000003"), [Decimal("0.000003")])
+    ]
 
 
-def test_filters_reach_the_primary_key(client: Client) -> None:
+def test_filters_reach_the_primary_key(client: Client, put: Put) -> None:
     """A query for one site and an hour reads that part of the table only."""
+    put(touched(1), paned(2), attributed(3))
     for view, column in (("touches", "time"), ("traffic", "minute"), ("kpis", "minute")):
         plan = client.query(f"EXPLAIN indexes = 1 SELECT * FROM {view} WHERE site = 'shop' AND {column} > now() - 3600")
         text = "\n".join(row[0] for row in plan.result_rows)

@@ -21,6 +21,7 @@ class Role:
         self.server = MetricsServer("127.0.0.1", 0, lambda: self.answer, self.registry)
 
     async def get(self, path: str, **headers: str) -> tuple[int, str, str]:
+        """Status, body and content type."""
         url = f"http://127.0.0.1:{self.server.port}{path}"
         async with aiohttp.ClientSession() as client, client.get(url, headers=headers) as response:
             return response.status, await response.text(), response.headers["Content-Type"]

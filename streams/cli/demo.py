@@ -1,0 +1,292 @@
+"""``headwater demo``: the local stack, a simulated shop sent over HTTP, and ClickHouse compared with the truth.
+
+Rule: what the demo believes it reads from ClickHouse and Kafka, never from a worker, so any process may die on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from deploy.local.stack import LocalStack
+    from schemas.settings import Settings
+    from streams.simulator import Simulation, Truth
+    from streams.simulator.compare import Difference, Measured
+    from streams.simulator.sender import Sent
+
+MARK: Final = ".demo"
+"""Names a data directory as the demo's own: it is emptied before each run."""
+PATIENCE: Final = 120.0
+"""Seconds without any progress in ClickHouse after which waiting ends."""
+SETTLED: Final = 45.0
+"""The same where all counts are reached, and only figures differ: longer than a killed worker takes to come back."""
+POLL: Final = 0.3
+EXAMPLE: Final = "SELECT model, channel, sum(conversions), sum(revenue) FROM kpis GROUP BY ALL"
+
+
+def demo(
+    events: Annotated[int, typer.Option(min=1, help="Events of the simulated shop.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    exit: Annotated[bool, typer.Option("--exit", help="Stop when the comparison is made.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Last line on stdout: the figures as one JSON object.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Directory of all data; default: HEADWATER_DATA_DIR.")] = None,
+) -> None:
+    """Run everything here, send a simulated shop through it, and check every figure against the truth.
+
+    Ends with status 1 where ClickHouse and the truth differ, be it by a millionth.
+    """
+    from rich.console import Console
+
+    from schemas.settings import Settings
+
+    settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    console = Console(stderr=json)
+    empty_directory(settings.data_dir)
+    sys.exit(asyncio.run(_run(settings, console, events, seed, workers, stay=not exit, json=json)))
+
+
+def empty_directory(directory: Path) -> None:
+    """Make `directory` an empty one of the demo.
+
+    Raises `ConfigurationError` where it holds other data, or a stack runs in it.
+    """
+    from deploy.local.supervisor import lock
+    from schemas.errors import ConfigurationError
+
+    if directory.exists() and not directory.is_dir():
+        raise ConfigurationError(f"{directory} is no directory")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not (directory / MARK).is_file():
+            raise ConfigurationError(
+                f"{directory} holds data that is not the demo's: choose another --data-dir, or remove it"
+            )
+        descriptor = lock(directory)
+        try:
+            for entry in directory.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name not in {"lock", MARK}:
+                    entry.unlink()
+        finally:
+            os.close(descriptor)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARK).write_text("Data of `headwater demo`, which empties this directory when it starts.\n")
+
+
+async def _run(
+    settings: Settings, console: Console, events: int, seed: int, workers: int, *, stay: bool, json: bool
+) -> int:
+    """The whole demo; returns the exit status."""
+    from deploy.local.stack import LocalStack
+
+    status = console.status("starting Kafka, ClickHouse's engine, collector, worker and sink")
+
+    def on_ready(name: str, address: str) -> None:
+        console.print(f"[green]ready[/] {name:<12} {address}", highlight=False)
+
+    stack = LocalStack(settings, workers=workers, on_ready=on_ready)
+    code = 130
+    try:
+        status.start()
+        async with stack:
+            status.stop()
+            code = await _show(stack, console, events, seed, json=json)
+            if stay and code == 0:
+                _tell_how_to_go_on(stack.settings, console)
+                await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not stack.interrupted:
+            raise
+    finally:
+        status.stop()
+    return code
+
+
+async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, json: bool) -> int:
+    """Send, wait, compare, and print; returns the exit status."""
+    import orjson
+
+    from streams.cli.demo_tables import channel_table, difference_table
+    from streams.simulator import simulate
+    from streams.simulator.compare import Difference
+    from streams.simulator.ledger import read_ledger
+    from streams.simulator.shop import CURRENCY
+
+    settings = stack.settings
+    simulation = simulate(events, seed, _now(), settings.click_id_keys.get_secret_value())
+    await _apply_registry(settings, simulation.registry)
+    started = monotonic()
+    sent, found, differing = await _send_and_wait(settings, simulation, console)
+    ledger = await read_ledger(settings)
+    truth = simulation.truth
+    if ledger.accepted != truth.accepted:
+        differing.append(Difference("accepted", str(truth.accepted), str(ledger.accepted)))
+    most = truth.duplicates + sent.repeated.total()
+    if not truth.duplicates <= ledger.duplicates <= most:
+        differing.append(Difference("duplicates", f"{truth.duplicates} to {most}", str(ledger.duplicates)))
+    seconds = monotonic() - started
+    console.print(channel_table(found, CURRENCY))
+    conversions = sum(found.statuses.values())
+    console.print(
+        f"{events:,} events: {ledger.accepted:,} accepted, {ledger.duplicates:,} duplicates, "
+        f"{ledger.dead_letters:,} dead letters; {conversions:,} conversions; {seconds:.1f} s"
+    )
+    if differing:
+        console.print(difference_table(differing))
+        console.print("[bold red]truth: differs[/]")
+    else:
+        console.print("[bold green]truth: equal[/], to the millionth, under every model", highlight=False)
+    if json:
+        figures = {
+            "events": events,
+            "accepted": ledger.accepted,
+            "duplicates": ledger.duplicates,
+            "dead_letters": ledger.dead_letters,
+            "conversions": conversions,
+            "truth": "differs" if differing else "equal",
+            "seconds": round(seconds, 3),
+        }
+        print(orjson.dumps(figures).decode(), flush=True)
+    return 1 if differing else 0
+
+
+async def _apply_registry(settings: Settings, registry: dict[str, Any]) -> None:
+    """Write the shop's sites and campaigns to Kafka by the command that people use. Raises `Unavailable`."""
+    import yaml
+
+    from deploy.local.stack import environment
+    from schemas.errors import Unavailable
+
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "shop.yaml"
+        await asyncio.to_thread(file.write_text, yaml.safe_dump(registry, sort_keys=False))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams.cli.main", "campaigns", "apply", str(file)),
+            env=environment(settings, os.environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+    if process.returncode:
+        raise Unavailable(f"the shop's campaigns could not be registered: {output.decode(errors='replace').strip()}")
+
+
+async def _send_and_wait(
+    settings: Settings, simulation: Simulation, console: Console
+) -> tuple[Sent, Measured, list[Difference]]:
+    """Send all events, and wait until ClickHouse says what the truth says, or says something else for good."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from streams.simulator.sender import send
+
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    expected = _expected(simulation.truth)
+    url = f"http://{settings.collector_host}:{settings.collector_port}"
+    with Progress(*columns, console=console) as progress:
+        sending = progress.add_task("sent over HTTP", total=len(simulation.lines))
+        arriving = progress.add_task("arrived in ClickHouse", total=expected)
+
+        def on_arrival(count: int) -> None:
+            progress.update(arriving, completed=min(count, expected))
+
+        watching = asyncio.create_task(_watch(settings, on_arrival))
+        try:
+            sent = await send(simulation, url, now=_now, on_progress=lambda count: progress.advance(sending, count))
+        finally:
+            watching.cancel()
+        found, differing = await _settle(settings, simulation.truth, sent, on_arrival)
+    return sent, found, differing
+
+
+async def _watch(settings: Settings, on_arrival: Callable[[int], None]) -> None:
+    """Tell again and again how much has arrived, until cancelled."""
+    while True:
+        count, _ = await _ask(settings, complete=False)
+        if count is not None:
+            on_arrival(count)
+        await asyncio.sleep(POLL)
+
+
+async def _settle(
+    settings: Settings, truth: Truth, sent: Sent, on_arrival: Callable[[int], None]
+) -> tuple[Measured, list[Difference]]:
+    """Wait until nothing differs, twice in a row, or until nothing changes any more.
+
+    Raises `Unavailable` where ClickHouse did not answer to the end.
+    """
+    from schemas.errors import Unavailable
+    from streams.simulator.compare import differences
+
+    changed_at = monotonic()
+    before: tuple[int | None, Measured | None] = (None, None)
+    equal = 0
+    while True:
+        count, found = await _ask(settings, complete=before[0] is not None and before[0] >= _expected(truth))
+        if count is not None:
+            on_arrival(count)
+            if (count, found) != before:
+                before, changed_at = (count, found), monotonic()
+        differing = differences(truth, found, sent.repeated) if found else None
+        equal = equal + 1 if differing == [] else 0
+        if found and equal == 2:
+            return found, []
+        if monotonic() - changed_at > (PATIENCE if differing is None else SETTLED):
+            _, found = await _ask(settings, complete=True)
+            if found is None:
+                raise Unavailable("ClickHouse does not answer; its log is in the data directory")
+            return found, differences(truth, found, sent.repeated)
+        await asyncio.sleep(POLL)
+
+
+async def _ask(settings: Settings, *, complete: bool) -> tuple[int | None, Measured | None]:
+    """How many rows there are, and, if `complete`, all figures; None where ClickHouse does not answer just now."""
+    from schemas.errors import HeadwaterError
+    from sinks.clickhouse.connection import connect
+    from streams.simulator.compare import count_rows, measure
+    from streams.simulator.shop import SITE
+
+    def ask() -> tuple[int | None, Measured | None]:
+        try:
+            with connect(settings) as client:
+                return count_rows(client, SITE), measure(client, SITE) if complete else None
+        except HeadwaterError:
+            return None, None
+
+    return await asyncio.to_thread(ask)
+
+
+def _tell_how_to_go_on(settings: Settings, console: Console) -> None:
+    where = "" if settings.data_dir == Path(".headwater").resolve() else f"HEADWATER_DATA_DIR={settings.data_dir} "
+    lines = (
+        "",
+        f"collector  http://{settings.collector_host}:{settings.collector_port}",
+        f"clickhouse http://{settings.clickhouse_host}:{settings.clickhouse_port}",
+        f"kafka      {settings.kafka}",
+        f'ask        {where}headwater sql "{EXAMPLE}"',
+        "Ctrl-C stops everything.",
+    )
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _expected(truth: Truth) -> int:
+    """How many touches, conversions and dead letters ClickHouse must hold in the end."""
+    return truth.touches + truth.conversions + sum(truth.dead_letters.values())
+
+
+def _now() -> int:
+    return time_ns() // 1_000_000

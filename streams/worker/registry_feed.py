@@ -1,0 +1,81 @@
+"""The registry, read from the topic ``campaigns`` to its end, then followed.
+
+Rule: no unit opens before the registry has been read to its end, so a batch never sees a part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.registry import CampaignEntry, Entry, SiteEntry
+from schemas.settings import Settings, kafka_client_options
+from streams.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka import ConsumerRecord
+
+log = structlog.get_logger()
+
+_ENTRY: TypeAdapter[SiteEntry | CampaignEntry] = TypeAdapter(Entry)
+_TP = TopicPartition("campaigns", 0)
+
+
+class RegistryFeed:
+    """Keeps `registry` current; `start` returns once it has been read to its end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.registry = Registry()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the topic to its present end and go on following it."""
+        consumer = self._consumer = AIOKafkaConsumer(
+            **kafka_client_options(self._settings),
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        consumer.assign([_TP])
+        await consumer.seek_to_beginning(_TP)
+        end = (await consumer.end_offsets([_TP]))[_TP]
+        while await consumer.position(_TP) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                self._take(records)
+        self._task = asyncio.create_task(self._follow(consumer), name="registry")
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    self._take(records)
+            except KafkaError as error:
+                log.warning("registry_unreachable", error=repr(error))
+                await asyncio.sleep(1)
+
+    def _take(self, records: Iterable[ConsumerRecord]) -> None:
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                self.registry.put(_ENTRY.validate_json(record.value))
+            except ValidationError as error:
+                log.error("registry_entry_refused", key=repr(record.key), offset=record.offset, error=str(error))
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()

@@ -1,0 +1,123 @@
+"""The worker's life: connect, run the Faust application and the units, serve metrics, stop cleanly.
+
+Rule: SIGTERM and SIGINT finish the batch in hand; an application that crashes ends the process with an error, and
+whoever supervises it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka.errors import KafkaConnectionError
+from prometheus_client import REGISTRY
+
+from schemas.errors import HeadwaterError, Unavailable
+from sinks.prometheus.server import MetricsServer
+from streams.worker.app import create_app
+from streams.worker.driver import Flow
+from streams.worker.registry_feed import RegistryFeed
+from streams.worker.units import Units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka import TopicPartition
+
+    from schemas.settings import Settings
+    from streams.worker.driver import App
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._flow = Flow()
+        self._registry = RegistryFeed(settings)
+        self.units = Units(settings, self._flow, self._registry, self._still_member)
+        self._app: App | None = None
+        self._failure: BaseException | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until a signal or a crash; raises `HeadwaterError` on the latter."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        server = MetricsServer(self._settings.worker_host, self._settings.worker_metrics_port, self.ready)
+        await server.start()
+        REGISTRY.register(self.units.windows)
+        try:
+            await self._serve()
+        finally:
+            REGISTRY.unregister(self.units.windows)
+            await server.stop()
+
+    async def _serve(self) -> None:
+        try:
+            await self._registry.start()
+            await self.units.start()
+        except (KafkaConnectionError, OSError) as error:
+            raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
+        app = self._app = create_app(
+            self._settings, self._flow, take=self.units.take, on_assigned=self._assigned
+        )
+        app.finalize()
+        # What lives as long as the process need not be looked at by every collection; batches make few cycles.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 50)
+        await app.start()
+        log.info("worker_started", app=self._settings.app, kafka=self._settings.kafka)
+        stopped = asyncio.create_task(app.wait_until_stopped())
+        asked = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({stopped, asked}, return_when=asyncio.FIRST_COMPLETED)
+        crashed = not self._stopping.is_set() or self._failure is not None
+        await app.stop()
+        await self.units.stop()
+        await self._registry.stop()
+        for task in (stopped, asked):
+            task.cancel()
+        if self._failure is not None:
+            raise self._failure
+        if crashed:
+            raise Unavailable("the Faust application stopped by itself")
+        log.info("worker_stopped")
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the worker works, else why not."""
+        return self.units.ready()
+
+    async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        try:
+            await self.units.assign(assigned)
+        except HeadwaterError as error:
+            self._failure = error
+            self._stopping.set()
+
+    async def _still_member(self) -> bool:
+        """Whether the group says, now, that we are a member of its present generation."""
+        if self._app is None:
+            return False
+        thread = self._app.consumer._thread  # noqa: SLF001
+        coordinator = thread._ensure_consumer()._coordinator  # noqa: SLF001
+        found: bool = await thread.call_thread(coordinator._do_heartbeat)  # noqa: SLF001
+        return found
+
+
+def run(settings: Settings) -> None:
+    """Run a worker in this process."""
+    import uvloop  # noqa: PLC0415
+
+    uvloop.install()
+
+    async def main() -> None:
+        await Worker(settings).run()
+
+    asyncio.run(main())

@@ -1,0 +1,143 @@
+"""A unit's RocksDB: an index of its output records, and how far into each output topic it reaches.
+
+Rule: entries and positions are written together. The write-ahead log is off, since the topics are the log: after a
+crash the store is what RocksDB last flushed, with the positions of that moment, and the rest is read again from Kafka.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+
+from streams.core.state import FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_META: Final = b"!"
+_BLOCK_CACHE: Final = Cache(128 << 20)
+"""Shared by all units of a process."""
+MAX_STORE_AGE_S: Final = 3.5 * 86_400
+"""Half of delete.retention.ms: an older store may have missed deletions of compacted records."""
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(64 << 20)
+    options.set_max_write_buffer_number(3)
+    options.set_max_background_jobs(2)
+    options.set_keep_log_file_num(2)
+    table = BlockBasedOptions()
+    table.set_bloom_filter(10, False)  # noqa: FBT003
+    table.set_block_cache(_BLOCK_CACHE)
+    options.set_block_based_table_factory(table)
+    return options
+
+
+class Store:
+    """One partition's entries. Not safe for use by two at once; the unit takes care."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def _open(self) -> None:
+        self._db = Rdict(str(self.path), _options(), access_type=AccessType.read_write())
+        options = WriteOptions()
+        options.disable_wal = True
+        self._db.set_write_options(options)
+        self._write_options = options
+        found = self._db.get(_META)
+        self.meta: dict[str, Any] = orjson.loads(found) if found is not None else {}
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order."""
+        if not keys:
+            return []
+        found: list[bytes | None] = self._db.get(list(keys))
+        return found
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All entries whose key starts with `prefix`, in key order."""
+        found = []
+        entries = self._db.iter()
+        entries.seek(prefix)
+        while entries.valid():
+            key = entries.key()
+            if not key.startswith(prefix):
+                break
+            found.append((key, entries.value()))
+            entries.next()
+        return found
+
+    def scan_from(self, start: bytes, end: bytes) -> list[tuple[bytes, bytes]]:
+        """All entries with start <= key < end, in key order."""
+        found = []
+        entries = self._db.iter()
+        entries.seek(start)
+        while entries.valid():
+            key = entries.key()
+            if key >= end:
+                break
+            found.append((key, entries.value()))
+            entries.next()
+        return found
+
+    def write(self, puts: Mapping[bytes, bytes], positions: Mapping[str, int]) -> None:
+        """Set entries, and the output positions they bring the store to, in one step."""
+        batch = WriteBatch(raw_mode=True)
+        put = batch.put
+        for key, value in puts.items():
+            put(key, value)
+        self.meta["positions"] = self.positions | positions
+        self.meta["written_at"] = time.time()
+        put(_META, orjson.dumps(self.meta))
+        self._db.write(batch, self._write_options)
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """How far into each output topic the store reaches: topic -> next offset."""
+        found: dict[str, int] = self.meta.get("positions", {})
+        return found
+
+    def fits(self, cluster_id: str, partitions: int) -> str:
+        """Why the store cannot be gone on with; empty where it can, or is new."""
+        if not self.meta:
+            return ""
+        if self.meta.get("format") != FORMAT:
+            return "written in another format"
+        if self.meta.get("cluster_id") != cluster_id:
+            return "of another Kafka cluster"
+        if self.meta.get("partitions") != partitions:
+            return "of another number of partitions"
+        if time.time() - self.meta.get("written_at", 0) > MAX_STORE_AGE_S:
+            return "last written too long ago"
+        return ""
+
+    def begin(self, cluster_id: str, partitions: int) -> None:
+        """Note what the store belongs to."""
+        self.meta |= {"format": FORMAT, "cluster_id": cluster_id, "partitions": partitions}
+
+    def wipe(self) -> None:
+        """Throw everything away and start anew."""
+        self._db.close()
+        shutil.rmtree(self.path)
+        self._open()
+
+    def size(self) -> int:
+        """Bytes on disk and in write buffers."""
+        files = self._db.property_int_value("rocksdb.total-sst-files-size") or 0
+        buffers = self._db.property_int_value("rocksdb.cur-size-all-mem-tables") or 0
+        return int(files) + int(buffers)
+
+    def close(self) -> None:
+        """Write out what is in memory and close."""
+        self._db.flush()
+        self._db.close()

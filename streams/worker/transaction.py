@@ -1,0 +1,105 @@
+"""One Kafka transaction: all that a batch changes, and how far its source is done.
+
+Rule: either all of it is visible or none; any failure of a commit, known or unknown, is `CommitFailed`, after which the
+unit must be opened anew (design, section 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.errors import CommitFailed
+from schemas.settings import Settings, kafka_client_options
+from schemas.topics import LARGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streams.core.outcome import Output
+
+DEADLINE_S: Final = 10.0
+_BATCH_BYTES: Final = 900_000
+_TRANSACTION_TIMEOUT_MS: Final = 60_000
+
+
+class Transactions:
+    """The producer of one unit, with its transactional id; starting it fences any earlier owner."""
+
+    def __init__(self, settings: Settings, partition: int) -> None:
+        self._group = settings.app
+        self._producer = AIOKafkaProducer(
+            **kafka_client_options(settings),
+            transactional_id=f"{settings.app}-{partition}",
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+            acks="all",
+            compression_type="lz4",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=LARGE_BYTES + (1 << 20),
+            request_timeout_ms=int(DEADLINE_S * 1000),
+        )
+
+    async def open(self) -> None:
+        """Connect and fence."""
+        await self._producer.start()
+
+    async def commit(
+        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition, next_offset: int
+    ) -> dict[tuple[str, int], int]:
+        """Write `outputs` (by topic and partition) and the source's next offset in one transaction.
+
+        Returns the offset after the last record for each (topic, partition). Raises `CommitFailed`.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._commit(outputs, source, next_offset)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise CommitFailed(f"transaction of {source.topic}[{source.partition}]: {error!r}") from error
+
+    async def _commit(
+        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition, next_offset: int
+    ) -> dict[tuple[str, int], int]:
+        producer = self._producer
+        await producer.begin_transaction()
+        sent: list[tuple[tuple[str, int], int, asyncio.Future[Any]]] = []
+        for (topic, partition), records in outputs.items():
+            for batch, count in self._batches(records):
+                future = await producer.send_batch(batch, topic, partition=partition)
+                sent.append(((topic, partition), count, future))
+        ends: dict[tuple[str, int], int] = {}
+        for place, count, future in sent:
+            found = await future
+            ends[place] = max(ends.get(place, 0), found.offset + count)
+        await producer.send_offsets_to_transaction({source: OffsetAndMetadata(next_offset, "")}, self._group)
+        await producer.commit_transaction()
+        return ends
+
+    def _batches(self, records: list[Output]) -> list[tuple[Any, int]]:
+        batches = []
+        batch = self._producer.create_batch()
+        append = batch.append
+        count = 0
+        for key, value, headers, timestamp in records:
+            if append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
+                batches.append((batch, count))
+                batch = self._producer.create_batch()
+                append = batch.append
+                count = 0
+                if append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
+                    raise CommitFailed(f"a record of {len(value):,} bytes does not fit an empty batch")
+            count += 1
+        if count:
+            batches.append((batch, count))
+        return batches
+
+    async def close(self) -> None:
+        """Disconnect; what is under way is left to the next owner's fencing."""
+        try:
+            async with asyncio.timeout(5):
+                await self._producer.stop()
+        except (KafkaError, TimeoutError, OSError):
+            await self._producer.client.close()

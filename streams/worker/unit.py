@@ -1,0 +1,246 @@
+"""A unit: all that belongs to one partition number, and the only one that writes its outputs.
+
+Rule (design, section 3): opening is restore, fence, restore what came meanwhile, read the committed source offsets, go.
+A batch is computed, committed in one transaction, then indexed. Any failure of a commit closes the unit; opening again
+is always the full opening, and only after the group has confirmed that the partition is still ours.
+
+    closed -> opening -> open -> closed        (the partition was lost, or the worker stops)
+                 ^         |
+                 +- failed <                   (a commit failed, or the opening did)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.errors import HeadwaterError
+from schemas.topics import INPUTS
+from streams.core.apply import apply, apply_without_poison
+from streams.core.outcome import Outcome, Scope
+from streams.worker import metrics
+from streams.worker.restore import Restorer
+from streams.worker.store import Store
+from streams.worker.transaction import Transactions
+from streams.worker.windows import UnitWindows
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from schemas.settings import Settings
+    from streams.worker.driver import Batch, Flow
+    from streams.worker.registry_feed import RegistryFeed
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
+
+
+class Unit:
+    """One partition's store, producer and position. `start` and `close` frame its life; `take` handles a batch."""
+
+    def __init__(  # noqa: PLR0913 - the pieces of a worker, each passed in
+        self,
+        settings: Settings,
+        partition: int,
+        *,
+        cluster_id: str,
+        flow: Flow,
+        registry: RegistryFeed,
+        confirm: Callable[[], Awaitable[bool]],
+        log_start: Callable[[TopicPartition], Awaitable[int]],
+    ) -> None:
+        self.partition = partition
+        self.state = "closed"
+        self.positions: dict[str, int] = {}
+        self.highwaters: dict[str, int] = {}
+        self.last_commit = time.monotonic()
+        self.windows: UnitWindows | None = None
+        self._settings = settings
+        self._cluster_id = cluster_id
+        self._flow = flow
+        self._registry = registry
+        self._confirm = confirm
+        self._log_start = log_start
+        self._lock = asyncio.Lock()
+        self._failed = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._store: Store | None = None
+        self._transactions: Transactions | None = None
+        self._epochs: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Open in the background, and again after each failure."""
+        self._task = asyncio.create_task(self._live(), name=f"unit-{self.partition}")
+
+    async def close(self) -> None:
+        """Finish the batch in hand and let go of the partition."""
+        self._closing = True
+        self._hold()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        async with self._lock:
+            await self._shut()
+        self.state = "closed"
+
+    def rewind(self) -> None:
+        """Fetch again from where the unit stands; what was fetched before is dropped."""
+        if self.state == "open":
+            for topic in INPUTS:
+                self._epochs[topic] = self._flow.release(TopicPartition(topic, self.partition), self.positions[topic])
+
+    async def take(self, batch: Batch) -> None:
+        """Compute, commit and index a batch; never raises for what the batch holds or Kafka does."""
+        async with self._lock:
+            if self.state != "open" or batch.epoch != self._epochs.get(batch.topic):
+                return
+            try:
+                if await self._continues(batch):
+                    await self._process(batch)
+            except (HeadwaterError, KafkaError, OSError) as error:
+                self._fail(error)
+            except Exception as error:
+                log.exception("unit_crashed", partition=self.partition, topic=batch.topic, start=batch.start)
+                self._fail(error)
+
+    async def _live(self) -> None:
+        pause = FIRST_PAUSE_S
+        failures = 0
+        while not self._closing:
+            began = time.monotonic()
+            self._failed.clear()
+            try:
+                if failures and not await self._confirm():
+                    await asyncio.sleep(pause)
+                    continue
+                await self._open()
+            except (HeadwaterError, KafkaError, OSError) as error:
+                self._fail(error)
+            except Exception as error:
+                log.exception("unit_crashed", partition=self.partition)
+                self._fail(error)
+            else:
+                pause = FIRST_PAUSE_S
+            await self._failed.wait()
+            failures += 1
+            metrics.REOPENED.inc()
+            async with self._lock:
+                await self._shut()
+            if time.monotonic() - began < LONGEST_PAUSE_S * 4:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _open(self) -> None:
+        began = time.monotonic()
+        self.state = "opening"
+        store = self._store = Store(self._settings.state_dir / self._settings.app / str(self.partition))
+        why = store.fits(self._cluster_id, self._settings.partitions)
+        if why:
+            log.warning("state_wiped", partition=self.partition, why=why)
+            store.wipe()
+        store.begin(self._cluster_id, self._settings.partitions)
+        restorer = Restorer(self._settings, self.partition, store)
+        try:
+            await restorer.open()
+            store.begin(self._cluster_id, self._settings.partitions)
+            await restorer.catch_up()
+            transactions = self._transactions = Transactions(self._settings, self.partition)
+            await transactions.open()
+            await restorer.catch_up()
+            self.positions = await restorer.committed(INPUTS)
+        finally:
+            await restorer.close()
+        self.windows = UnitWindows(store, int(time.time() // 60))
+        self.state = "open"
+        self.last_commit = time.monotonic()
+        self.rewind()
+        seconds = time.monotonic() - began
+        metrics.RESTORE_SECONDS.observe(seconds)
+        log.info("unit_open", partition=self.partition, restored=restorer.records, seconds=round(seconds, 2))
+
+    async def _continues(self, batch: Batch) -> bool:
+        """Whether the batch begins where the unit stands; where Kafka has deleted records, says so and goes on."""
+        position = self.positions[batch.topic]
+        first = batch.records[0].offset
+        tp = TopicPartition(batch.topic, batch.partition)
+        if batch.start == position and first == position:
+            return True
+        if first > position:
+            log_start = await self._log_start(tp)
+            if log_start > position:
+                lost = min(log_start, first) - position
+                metrics.LOST.inc(lost)
+                log.error("records_lost", topic=tp.topic, partition=tp.partition, lost=lost, log_start=log_start)
+                return True
+        if batch.start == position:
+            return True
+        log.warning(
+            "position_restored", topic=tp.topic, partition=tp.partition, fetched=batch.start, position=position
+        )
+        self._epochs[batch.topic] = self._flow.release(tp, position)
+        return False
+
+    async def _process(self, batch: Batch) -> None:
+        store, transactions, windows = self._store, self._transactions, self.windows
+        if store is None or transactions is None or windows is None:
+            raise HeadwaterError("the unit is not open")
+        began = time.monotonic()
+        outcome = self._compute(batch, store)
+        computed = time.monotonic()
+        source = TopicPartition(batch.topic, batch.partition)
+        ends = await transactions.commit(outcome.outputs, source, batch.next)
+        committed = time.monotonic()
+        store.write(
+            outcome.puts,
+            {topic: end for (topic, partition), end in ends.items() if partition == self.partition and topic != batch.topic},
+        )
+        self.positions[batch.topic] = batch.next
+        self.highwaters[batch.topic] = batch.highwater
+        self.last_commit = committed
+        windows.change(outcome.pane_changes)
+        metrics.count(outcome)
+        metrics.TRANSACTION_SECONDS.observe(committed - computed)
+        metrics.BATCH_SECONDS.observe(time.monotonic() - began)
+
+    def _compute(self, batch: Batch, store: Store) -> Outcome:
+        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
+        try:
+            return apply(batch.topic, batch.records, store, scope)
+        except Exception:
+            log.exception("batch_failed", topic=batch.topic, partition=self.partition, start=batch.start)
+            outcome, problems = apply_without_poison(batch.topic, batch.records, store, scope)
+            for problem in problems:
+                log.error("record_refused", topic=batch.topic, partition=self.partition, problem=problem)
+            return outcome
+
+    def _hold(self) -> None:
+        for topic in INPUTS:
+            self._flow.hold(TopicPartition(topic, self.partition))
+
+    def _fail(self, error: Exception) -> None:
+        self.state = "failed"
+        self._hold()
+        self._failed.set()
+        log.warning("unit_failed", partition=self.partition, error=str(error) or repr(error))
+
+    async def _shut(self) -> None:
+        self.windows = None
+        transactions, self._transactions = self._transactions, None
+        store, self._store = self._store, None
+        if transactions is not None:
+            await transactions.close()
+        if store is not None:
+            await asyncio.to_thread(store.close)
+
+    @property
+    def store(self) -> Store | None:
+        """The store while the unit is open."""
+        return self._store

@@ -1,0 +1,175 @@
+"""The units of one worker process: opened and closed as the group assigns partitions.
+
+Rule: all input topics of one partition number come together. A rebalance leaves kept units open and only fetches again
+from where they stand; units of lost partitions finish the batch in hand and close (design, section 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings, kafka_client_options
+from schemas.topics import INPUTS
+from streams.worker import metrics
+from streams.worker.unit import Unit
+from streams.worker.windows import WindowMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from streams.worker.driver import Batch, Flow
+    from streams.worker.registry_feed import RegistryFeed
+
+log = structlog.get_logger()
+
+_WATCH_S = 2.0
+
+
+class Units:
+    """All units of the process, by partition number."""
+
+    def __init__(
+        self, settings: Settings, flow: Flow, registry: RegistryFeed, confirm: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self.windows = WindowMetrics(most_campaigns=settings.window_campaigns)
+        self._settings = settings
+        self._flow = flow
+        self._registry = registry
+        self._confirm = confirm
+        self._units: dict[int, Unit] = {}
+        self._closing: dict[int, asyncio.Task[None]] = {}
+        self._offsets = AIOKafkaConsumer(**kafka_client_options(settings), isolation_level="read_committed")
+        self._cluster_id = ""
+        self._watch: asyncio.Task[None] | None = None
+        self._assigned = False
+
+    async def start(self) -> None:
+        """Connect; raises `ConfigurationError` where the topics do not fit the settings."""
+        await self._offsets.start()
+        admin = AIOKafkaAdminClient(**kafka_client_options(self._settings))
+        await admin.start()
+        try:
+            self._cluster_id = (await admin.describe_cluster()).get("cluster_id") or ""
+            for topic in await admin.describe_topics(list(INPUTS)):
+                number = len(topic["partitions"])
+                if number != self._settings.partitions:
+                    raise ConfigurationError(
+                        f"topic {topic['topic']} has {number} partitions, HEADWATER_PARTITIONS is "
+                        f"{self._settings.partitions}; create missing ones by `headwater topics`, "
+                        "never change their number in place"
+                    )
+        finally:
+            await admin.close()
+        self._watch = asyncio.create_task(self._watch_lag(), name="lag")
+
+    async def assign(self, assigned: Iterable[TopicPartition]) -> None:
+        """Keep, open and close units as `assigned` says."""
+        numbers: dict[int, set[str]] = {}
+        for tp in assigned:
+            numbers.setdefault(tp.partition, set()).add(tp.topic)
+        for number, topics in numbers.items():
+            if topics != set(INPUTS):
+                raise ConfigurationError(f"partition {number} came with {sorted(topics)} only; all inputs belong together")
+        self._flow.forget_outstanding()
+        for number in self._units.keys() - numbers.keys():
+            self._close(number)
+        for number in sorted(numbers):
+            unit = self._units.get(number)
+            if unit is not None:
+                unit.rewind()
+                continue
+            self._units[number] = unit = Unit(
+                self._settings,
+                number,
+                cluster_id=self._cluster_id,
+                flow=self._flow,
+                registry=self._registry,
+                confirm=self._confirm,
+                log_start=self._log_start,
+            )
+            closing = self._closing.get(number)
+            if closing is not None:
+                await closing
+            unit.start()
+        self._assigned = True
+        log.info("partitions_assigned", partitions=sorted(numbers))
+
+    async def take(self, batch: Batch) -> None:
+        """Hand a batch to its unit."""
+        unit = self._units.get(batch.partition)
+        if unit is not None:
+            await unit.take(batch)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the group has assigned partitions and all of them are open; else why not."""
+        if not self._assigned:
+            return False, "the group has not assigned partitions yet"
+        waiting = {number: unit.state for number, unit in sorted(self._units.items()) if unit.state != "open"}
+        if waiting:
+            return False, "not open: " + ", ".join(f"{number} ({state})" for number, state in waiting.items())
+        return True, "ready"
+
+    async def stop(self) -> None:
+        """Finish the batches in hand and close all units."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        for number in list(self._units):
+            self._close(number)
+        await asyncio.gather(*self._closing.values())
+        await self._offsets.stop()
+
+    def _close(self, number: int) -> None:
+        unit = self._units.pop(number)
+        self.windows.units.pop(number, None)
+        task = asyncio.create_task(unit.close(), name=f"close-{number}")
+        self._closing[number] = task
+        task.add_done_callback(lambda _: self._closing.pop(number, None))
+        for topic in INPUTS:
+            _forget(metrics.LAG, topic, str(number))
+        _forget(metrics.COMMIT_AGE, str(number))
+        _forget(metrics.STATE_BYTES, str(number))
+
+    async def _log_start(self, tp: TopicPartition) -> int:
+        found: int = (await self._offsets.beginning_offsets([tp]))[tp]
+        return found
+
+    async def _watch_lag(self) -> None:
+        """Measure lag, commit age, state and windows of the units every two seconds."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            opened = {number: unit for number, unit in self._units.items() if unit.state == "open"}
+            self.windows.units = {n: unit.windows for n, unit in opened.items() if unit.windows is not None}
+            tps = [TopicPartition(topic, number) for number in opened for topic in INPUTS]
+            if not tps:
+                continue
+            try:
+                ends = await self._offsets.end_offsets(tps)
+            except KafkaError as error:
+                log.warning("kafka_unreachable", error=repr(error))
+                continue
+            now = time.monotonic()
+            for number, unit in opened.items():
+                behind = 0
+                for topic in INPUTS:
+                    lag = max(0, ends[TopicPartition(topic, number)] - unit.positions[topic])
+                    metrics.LAG.labels(topic, str(number)).set(lag)
+                    behind += lag
+                metrics.COMMIT_AGE.labels(str(number)).set(now - unit.last_commit if behind else 0)
+                if unit.store is not None:
+                    metrics.STATE_BYTES.labels(str(number)).set(unit.store.size())
+
+
+def _forget(gauge: object, *labels: str) -> None:
+    """Drop a labelled series that may not be there."""
+    metric = gauge
+    if labels in metric._metrics:  # type: ignore[attr-defined]  # noqa: SLF001
+        metric.remove(*labels)  # type: ignore[attr-defined]

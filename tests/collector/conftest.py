@@ -1,0 +1,117 @@
+"""The collector's handlers behind httpx, over a log that keeps records in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from schemas.errors import Unavailable
+from schemas.registry import CampaignEntry
+from streams.collector.app import Collector
+from streams.collector.campaigns import CampaignBook
+from streams.collector.messages import BodyTooLarge, Proxies, Request
+from streams.collector.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from streams.collector.eventlog import Record
+
+NOW = 1_790_000_000_000
+KEYS = [("new", b"new secret"), ("old", b"old secret")]
+
+
+class MemoryLog:
+    """An `EventLog` that keeps records in a list, or refuses them while `down`."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.down = False
+
+    @property
+    def ready(self) -> bool:
+        return not self.down
+
+    async def append(self, records: Sequence[Record]) -> None:
+        if self.down:
+            raise Unavailable("Kafka is not reachable")
+        self.records += records
+
+    def of(self, topic: str) -> list[Record]:
+        """What was kept in `topic`."""
+        return [record for record in self.records if record.topic == topic]
+
+
+class HandlerTransport(httpx.AsyncBaseTransport):
+    """Takes httpx's requests to a `Collector`, from `peer`."""
+
+    def __init__(self, collector: Collector, peer: str = "203.0.113.7") -> None:
+        self._collector = collector
+        self._peer = peer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def read(limit: int) -> bytes:
+            body = await request.aread()
+            if len(body) > limit:
+                raise BodyTooLarge(body[: limit + 1])
+            return body
+
+        url = request.url
+        answer = await self._collector.handle(
+            Request(request.method, url.path, url.query.decode(), request.headers, self._peer, url.scheme, read)
+        )
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+
+@pytest.fixture
+def events() -> MemoryLog:
+    """Where the collector keeps events."""
+    return MemoryLog()
+
+
+@pytest.fixture
+def book() -> CampaignBook:
+    """Two campaigns: `spring` with two destinations, `paused` with none."""
+    return CampaignBook(
+        [
+            CampaignEntry(
+                campaign="spring",
+                site="shop",
+                source="google",
+                partner="acme",
+                destinations=[
+                    {"url": "https://shop.example/a?x=1#top", "weight": 3, "variant": "a"},
+                    {"url": "https://shop.example/b", "weight": 1, "variant": "b"},
+                ],
+            ),
+            CampaignEntry(campaign="paused", site="shop"),
+        ],
+        ready=True,
+    )
+
+
+@pytest.fixture
+def collector(events: MemoryLog, book: CampaignBook) -> Collector:
+    """A collector at NOW, behind a proxy in 10.0.0.0/8."""
+    return Collector(
+        events, book, Metrics(CollectorRegistry()), keys=KEYS, proxies=Proxies("10.0.0.0/8"), clock=lambda: NOW
+    )
+
+
+@pytest_asyncio.fixture
+async def client(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser at 203.0.113.7."""
+    async with httpx.AsyncClient(transport=HandlerTransport(collector), base_url="http://t.example") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def proxied(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
+    """A trusted proxy at 10.1.2.3."""
+    transport = HandlerTransport(collector, "10.1.2.3")
+    async with httpx.AsyncClient(transport=transport, base_url="http://t.example") as client:
+        yield client

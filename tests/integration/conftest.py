@@ -1,0 +1,57 @@
+"""Real servers for tests: a Kafka node and a ClickHouse engine, once a run or fresh for one test."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.kafka import Node
+from deploy.local.ports import HOST, free_port
+from deploy.local.probe import http_ok, until
+from deploy.local.process import Child, Lifeline, last_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Address(NamedTuple):
+    """Where the engine's HTTP front listens."""
+
+    host: str
+    port: int
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Bootstrap address of a broker that all tests share: take topics and groups that are the test's own."""
+    async with Node(tmp_path_factory.mktemp("kafka"), heap_mb=512) as node:
+        yield node.address
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def fresh_kafka(tmp_path: Path) -> AsyncIterator[Node]:
+    """A broker for one test, which may stop, kill and start it: `node.address`, `stop(0)` kills."""
+    async with Node(tmp_path / "kafka", heap_mb=512) as node:
+        yield node
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Address]:
+    """Host and port of a ClickHouse engine that all tests share: take a database that is the test's own."""
+    directory = tmp_path_factory.mktemp("engine")
+    port = free_port()
+    command = (sys.executable, "-m", "deploy.local.engine", "--path", str(directory / "data"), "--port", str(port))
+    async with Lifeline() as lifeline:
+        child = Child(command, directory / "engine.log", lifeline=lifeline)
+        await child.start()
+        try:
+            ready = await until(partial(http_ok, HOST, port, "/ping"), 30)
+            assert ready, last_line(child.log)
+            yield Address(HOST, port)
+        finally:
+            await child.stop(5)
