@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -52,9 +51,12 @@ def demo(
     from rich.console import Console
 
     from schemas.settings import Settings
+    from streams.cli.demo_tables import WIDE
 
     settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
     console = Console(stderr=json)
+    if not console.is_terminal:
+        console = Console(stderr=json, width=WIDE)
     empty_directory(settings.data_dir)
     sys.exit(asyncio.run(_run(settings, console, events, seed, workers, stay=not exit, json=json)))
 
@@ -120,15 +122,16 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
     """Send, wait, compare, and print; returns the exit status."""
     import orjson
 
-    from streams.cli.demo_tables import channel_table, difference_table
+    from streams.cli.demo_tables import channel_tables, difference_table
     from streams.simulator import simulate
     from streams.simulator.compare import Difference
     from streams.simulator.ledger import read_ledger
-    from streams.simulator.shop import CURRENCY
+    from streams.simulator.shop import CURRENCY, registry
 
     settings = stack.settings
-    simulation = simulate(events, seed, _now(), settings.click_id_keys.get_secret_value())
-    await _apply_registry(settings, simulation.registry)
+    end = _now()
+    await _apply_registry(settings, registry(end))
+    simulation = await asyncio.to_thread(simulate, events, seed, end, settings.click_id_keys.get_secret_value())
     started = monotonic()
     sent, found, differing = await _send_and_wait(settings, simulation, console)
     ledger = await read_ledger(settings)
@@ -139,7 +142,8 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
     if not truth.duplicates <= ledger.duplicates <= most:
         differing.append(Difference("duplicates", f"{truth.duplicates} to {most}", str(ledger.duplicates)))
     seconds = monotonic() - started
-    console.print(channel_table(found, CURRENCY))
+    for table in channel_tables(found, CURRENCY, console.width):
+        console.print(table)
     conversions = sum(found.statuses.values())
     console.print(
         f"{events:,} events: {ledger.accepted:,} accepted, {ledger.duplicates:,} duplicates, "
@@ -165,25 +169,15 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
 
 
 async def _apply_registry(settings: Settings, registry: dict[str, Any]) -> None:
-    """Write the shop's sites and campaigns to Kafka by the command that people use. Raises `Unavailable`."""
+    """Register the shop's sites and campaigns as `headwater campaigns apply` does, from a file that stays there."""
     import yaml
 
-    from deploy.local.stack import environment
-    from schemas.errors import Unavailable
+    from streams.cli.campaigns import write_registry
+    from streams.cli.registry_file import read_registry_file
 
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "shop.yaml"
-        await asyncio.to_thread(file.write_text, yaml.safe_dump(registry, sort_keys=False))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli.main", "campaigns", "apply", str(file)),
-            env=environment(settings, os.environ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-    if process.returncode:
-        raise Unavailable(f"the shop's campaigns could not be registered: {output.decode(errors='replace').strip()}")
+    file = settings.data_dir / "shop.yaml"
+    file.write_text(yaml.safe_dump(registry, sort_keys=False), encoding="utf-8")
+    await write_registry(settings, read_registry_file(file))
 
 
 async def _send_and_wait(
@@ -257,7 +251,7 @@ async def _ask(settings: Settings, *, complete: bool) -> tuple[int | None, Measu
     """How many rows there are, and, if `complete`, all figures; None where ClickHouse does not answer just now."""
     from schemas.errors import HeadwaterError
     from sinks.clickhouse.connection import connect
-    from streams.simulator.compare import count_rows, measure
+    from streams.cli.demo_figures import count_rows, measure
     from streams.simulator.shop import SITE
 
     def ask() -> tuple[int | None, Measured | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -20,10 +21,16 @@ MODELS: Final = ("last_touch", "last_non_direct", "first_touch", "linear", "time
 HEADLINE_MODEL: Final = "last_non_direct"
 """The model of the columns conversions, CVR and revenue."""
 MOST_DIFFERENCES: Final = 20
+TOTAL: Final = "all channels"
+WIDE: Final = 118
+"""Columns of the screen that one table of everything takes."""
 
 
-def channel_table(found: Measured, currency: str) -> Table:
-    """Channels by revenue: visits, conversions, CVR and revenue in `currency`, then conversions under each model."""
+def channel_tables(found: Measured, currency: str, width: int) -> list[Table]:
+    """Channels by revenue: visits, conversions, CVR and revenue in `currency`, and conversions under each model.
+
+    One table, or two where less than `WIDE` columns of the screen are there.
+    """
     visits: dict[str, int] = defaultdict(int)
     credit: dict[tuple[str, str], int] = defaultdict(int)
     revenue: dict[str, int] = defaultdict(int)
@@ -32,23 +39,35 @@ def channel_table(found: Measured, currency: str) -> Table:
         visits[key.channel] += traffic.clicks + traffic.landings
     for row, share in found.kpis.items():
         credit[row.channel, row.model] += share.conversions
-        if row.model == HEADLINE_MODEL:
-            (revenue if row.currency == currency else others)[
-                row.channel if row.currency == currency else row.currency
-            ] += share.revenue
-    table = Table(title="Who gets the credit", caption=_caption(others), header_style="bold", caption_style="dim")
-    table.add_column("channel")
-    for name in ("visits", "conversions", "CVR", f"revenue {currency}"):
-        table.add_column(name, justify="right")
-    for model in MODELS:
-        table.add_column(model.replace("_", " "), justify="right", style="cyan")
+        if row.model == HEADLINE_MODEL and row.currency == currency:
+            revenue[row.channel] += share.revenue
+        elif row.model == HEADLINE_MODEL:
+            others[row.currency] += share.revenue
     channels = sorted({*visits, *(channel for channel, _ in credit)}, key=lambda name: (-revenue[name], name))
-    for channel in channels:
-        table.add_row(*_row(channel, visits[channel], credit, revenue[channel]))
-    table.add_section()
-    totals = {("all", model): sum(credit[channel, model] for channel in channels) for model in MODELS}
-    table.add_row(*_row("all", sum(visits.values()), totals, sum(revenue.values())), style="bold")
-    return table
+    for model in MODELS:
+        credit[TOTAL, model] = sum(credit[channel, model] for channel in channels)
+    visits[TOTAL], revenue[TOTAL] = sum(visits.values()), sum(revenue.values())
+
+    lines = {
+        channel: (
+            [f"{visits[channel]:,}", *_results(credit[channel, HEADLINE_MODEL], visits[channel], revenue[channel])],
+            [f"{credit[channel, model] / 1e6:,.2f}" for model in MODELS],
+        )
+        for channel in (*channels, TOTAL)
+    }
+    results = ["visits", "conver-\nsions", "CVR", f"revenue\n{currency}"]
+    models = [model.replace("_", "\n") for model in MODELS]
+    note = f"conversions, CVR and revenue under {HEADLINE_MODEL}" + "".join(
+        f"; besides {name} {amount / 1e6:,.2f}" for name, amount in sorted(others.items())
+    )
+    if width >= WIDE:
+        return [
+            _table(note, [*results, *models], {channel: [*left, *right] for channel, (left, right) in lines.items()})
+        ]
+    return [
+        _table(note, results, {channel: left for channel, (left, _) in lines.items()}),
+        _table("conversions under each model", models, {channel: right for channel, (_, right) in lines.items()}),
+    ]
 
 
 def difference_table(differences: Sequence[Difference]) -> Table:
@@ -62,15 +81,19 @@ def difference_table(differences: Sequence[Difference]) -> Table:
     return table
 
 
-def _row(channel: str, visits: int, credit: dict[tuple[str, str], int], revenue: int) -> list[str]:
-    conversions = credit.get((channel, HEADLINE_MODEL), 0)
+def _results(conversions: int, visits: int, revenue: int) -> list[str]:
     rate = f"{conversions / visits / 10_000:.2f} %" if visits else "-"
-    shares = [f"{credit.get((channel, model), 0) / 1e6:,.2f}" for model in MODELS]
-    return [channel, f"{visits:,}", f"{conversions / 1e6:,.2f}", rate, f"{revenue / 1e6:,.2f}", *shares]
+    return [f"{conversions / 1e6:,.2f}", rate, f"{revenue / 1e6:,.2f}"]
 
 
-def _caption(others: dict[str, int]) -> str:
-    text = f"conversions, CVR and revenue: {HEADLINE_MODEL}; the columns to the right: conversions under each model"
-    if others:
-        text += "\nbesides: " + ", ".join(f"{name} {amount / 1e6:,.2f}" for name, amount in sorted(others.items()))
-    return text
+def _table(note: str, names: Sequence[str], lines: dict[str, list[str]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
+    table.caption, table.caption_justify, table.caption_style = note, "left", "dim"
+    table.add_column("channel", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", vertical="bottom", no_wrap=True)
+    for channel, figures in lines.items():
+        if channel == TOTAL:
+            table.add_section()
+        table.add_row(channel, *figures, style="bold" if channel == TOTAL else "")
+    return table

@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "simulate",
     "attribute": "attribute",
     "sql": "sql",
+    "bench": "bench",
     "config": "config",
 }
 """Command -> its module in `streams.cli`, which holds a function, or a `typer.Typer` group, of the same name."""

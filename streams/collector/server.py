@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from prometheus_client import REGISTRY
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, Unavailable
 from schemas.settings import kafka_client_options
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignFollower
@@ -42,6 +42,13 @@ MAX_HEADER_BYTES: Final = 32 * 1024
 HEADERS_S: Final = 10
 """Longest that a connection may take for a request's headers, or be idle."""
 BODY_S: Final = 15.0
+"""Longest that a body may take."""
+SMALL_BYTES: Final = 64 * 1024
+"""A body up to here is read in one piece."""
+MAX_HELD_BYTES: Final = 128 * 1024 * 1024
+"""Most that the large bodies being read may take together; beyond it they are answered 503."""
+MAX_DROPPED_BYTES: Final = 64 * 1024 * 1024
+"""Most that is read of a body that is too large, to be able to answer; then the connection is cut."""
 CONNECTIONS: Final = 2048
 """Requests at once; more wait in the socket's backlog."""
 
@@ -81,35 +88,52 @@ class Bodies:
     def __init__(self, limit_s: float = BODY_S) -> None:
         self._limit = limit_s
         self._reading: dict[asyncio.Task[Any], float] = {}
+        self._held = 0
 
     async def read(self, protocol: Any, headers: Any, limit: int) -> bytes:
-        """The body, of at most `limit` bytes; raises `BodyTooLarge`, `BodyTooSlow`.
+        """The body, of at most `limit` bytes.
 
-        Of a body whose stated length is over the limit nothing is read.
+        Raises `BodyTooLarge`, `BodyTooSlow`, and `Unavailable` where too many large bodies are being read at once.
         """
         length = headers.get("content-length")
-        if length is not None and int(length) > limit:
-            raise BodyTooLarge(b"")
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._reading[task] = asyncio.get_running_loop().time()
         try:
-            if length is not None:
+            if length is not None and int(length) <= SMALL_BYTES:
                 return cast("bytes", await protocol())
-            body = bytearray()
-            async for chunk in protocol:
-                body += chunk
-                if len(body) > limit:
-                    raise BodyTooLarge(bytes(body))
-            return bytes(body)
+            return await self._read_large(protocol, limit)
         except asyncio.CancelledError:
             if task in self._reading:
                 raise
             task.uncancel()
             raise BodyTooSlow from None
-        except RuntimeError as error:
+        except RuntimeError as error:  # what granian raises where the client is gone
             raise BodyTooSlow from error
         finally:
             self._reading.pop(task, None)
+
+    async def _read_large(self, protocol: Any, limit: int) -> bytes:
+        """Piece by piece. Past `limit` the rest is read and dropped: a client that is cut off sees no answer."""
+        body = bytearray()
+        held = total = 0
+        try:
+            async for chunk in protocol:
+                total += len(chunk)
+                if total > MAX_DROPPED_BYTES:
+                    break
+                if total <= limit:
+                    body += chunk
+                    held += len(chunk)
+                    self._held += len(chunk)
+                    if self._held > MAX_HELD_BYTES:
+                        raise Unavailable("too many large requests at once")
+                elif len(body) > SMALL_BYTES:
+                    del body[SMALL_BYTES:]
+        finally:
+            self._held -= held
+        if total > limit:
+            raise BodyTooLarge(bytes(body))
+        return bytes(body)
 
     async def cut_slow(self) -> None:
         """Cut clients that take too long, until cancelled."""

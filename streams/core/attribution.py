@@ -22,8 +22,19 @@ if TYPE_CHECKING:
 Attribution = dict[str, Any]
 COUNTED: Final = frozenset({"approved", "pending"})
 
-_SHOWN: Final = ("channel", "source", "medium", "campaign", "content", "term")
-_OPTIONAL: Final = ("ad_group", "ad", "partner", "variant", "audience")
+_DIMENSIONS: Final = (
+    "channel",
+    "source",
+    "medium",
+    "campaign",
+    "content",
+    "term",
+    "ad_group",
+    "ad",
+    "partner",
+    "variant",
+    "audience",
+)
 _HISTORY: Final = frozenset({"version", "cause", "first_reported_at", "last_changed_at", "revision"})
 """Fields of an attribution that tell how it came about; all others are its result."""
 
@@ -126,23 +137,11 @@ def _result(attribution: Attribution) -> Attribution:
 
 def _shown(touch: Touch) -> dict[str, Any]:
     shown = {"touch_id": touch["event_id"], "type": touch["type"], "time": touch["time"]}
-    for name in _SHOWN:
-        shown[name] = touch[name]
-    for name in _OPTIONAL:
-        if name in touch:
-            shown[name] = touch[name]
+    for name in _DIMENSIONS:
+        shown[name] = touch.get(name, "")
     return shown
 
 
 def _nobody(time: int) -> dict[str, Any]:
-    return {
-        "touch_id": "",
-        "type": "",
-        "time": time,
-        "channel": DIRECT,
-        "source": "(direct)",
-        "medium": "(none)",
-        "campaign": "",
-        "content": "",
-        "term": "",
-    }
+    shown: dict[str, Any] = {"touch_id": "", "type": "", "time": time}
+    return shown | dict.fromkeys(_DIMENSIONS, "") | {"channel": DIRECT, "source": "(direct)", "medium": "(none)"}

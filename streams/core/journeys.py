@@ -129,8 +129,8 @@ def _continues(landing: Touch, latest: Touch, session_ms: int) -> bool:
         return False
     if not landing.get("stated") and landing.get("quiet"):
         return True
-    # A reload says the same again, in the address as in its explicit fields.
-    return all(landing.get(name) == latest.get(name) for name in _REPEATED)
-
-
-_REPEATED: Final = ("evidence", "referrer", "source", "medium", "campaign")
+    if any(landing.get(name) != latest.get(name) for name in ("evidence", "referrer")):
+        return False
+    # Where address and referrer say nothing, a reload says the same in its own fields.
+    spoke = "evidence" in landing or "referrer" in landing
+    return spoke or all(landing[name] == latest[name] for name in ("source", "medium", "campaign"))

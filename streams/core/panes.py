@@ -81,9 +81,9 @@ def add_attribution(changes: dict[Any, list[int]], attribution: dict[str, Any], 
             site,
             touch["channel"],
             touch["campaign"],
-            touch.get("partner", ""),
-            touch.get("variant", ""),
-            touch.get("audience", ""),
+            touch["partner"],
+            touch["variant"],
+            touch["audience"],
             currency,
         )
         for touch in attribution["touches"]

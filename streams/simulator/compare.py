@@ -7,33 +7,12 @@ as the minutes add up to them), traffic and cost, conversions by status, dead le
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from streams.simulator.truth import Credit, CreditKey, Traffic, TrafficKey, Truth
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clickhouse_connect.driver.client import Client
-
-_CREDITS: Final = """
-SELECT model, channel, campaign, currency, sum(conversions), sum(value)
-FROM credits WHERE site = {site:String} GROUP BY ALL"""
-_KPIS: Final = """
-SELECT model, channel, campaign, currency, sum(conversions), sum(revenue)
-FROM kpis WHERE site = {site:String} GROUP BY ALL"""
-_TRAFFIC: Final = """
-SELECT channel, campaign, currency, sum(impressions), sum(clicks), sum(landings), sum(invalid), sum(cost)
-FROM traffic WHERE site = {site:String} GROUP BY ALL"""
-_STATUSES: Final = """
-SELECT status, count(), countIf(visitor_id = '') FROM conversions WHERE site = {site:String} GROUP BY ALL"""
-_TOUCHES: Final = "SELECT count() FROM touches WHERE site = {site:String}"
-_COUNT: Final = """
-SELECT (SELECT count() FROM touches WHERE site = {site:String})
-     + (SELECT count() FROM conversions WHERE site = {site:String})
-     + (SELECT count() FROM dead_letters)"""
-_DEAD_LETTERS: Final = "SELECT reason, count() FROM dead_letters GROUP BY ALL"
+    from streams.simulator.truth import Credit, CreditKey, Traffic, TrafficKey, Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +36,6 @@ class Difference(NamedTuple):
     found: str
 
 
-def count_rows(client: Client, site: str) -> int:
-    """How many touches and conversions of `site`, and dead letters, have arrived."""
-    return int(client.query(_COUNT, parameters={"site": site}).result_rows[0][0])
-
-
-def measure(client: Client, site: str) -> Measured:
-    """Read all that is compared for `site`; dead letters are counted whoever they are from."""
-    parameters = {"site": site}
-
-    def rows(statement: str) -> Iterable[tuple[Any, ...]]:
-        return [tuple(row) for row in client.query(statement, parameters=parameters).result_rows]
-
-    statuses = list(rows(_STATUSES))
-    return Measured(
-        credits=_credits(rows(_CREDITS)),
-        kpis=_credits(rows(_KPIS)),
-        traffic={
-            TrafficKey(*row[:3]): Traffic(int(row[3]), int(row[4]), int(row[5]), int(row[6]), micros(row[7]))
-            for row in rows(_TRAFFIC)
-            if any(row[3:])
-        },
-        statuses={status: int(count) for status, count, _ in statuses},
-        touches=sum(int(row[0]) for row in rows(_TOUCHES)),
-        unmatched=sum(int(row[2]) for row in statuses),
-        dead_letters={reason: int(count) for reason, count in rows(_DEAD_LETTERS)},
-    )
-
-
 def differences(truth: Truth, found: Measured, repeated: Mapping[str, int] | None = None) -> list[Difference]:
     """All figures that differ.
 
@@ -105,15 +56,6 @@ def differences(truth: Truth, found: Measured, repeated: Mapping[str, int] | Non
             wanted = str(least) if least == most else f"{least} to {most}"
             result.append(Difference(f"dead letters {reason}", wanted, str(is_now)))
     return result
-
-
-def micros(amount: Decimal | float) -> int:
-    """Integer micros of an amount in major units."""
-    return int(Decimal(amount).scaleb(6))
-
-
-def _credits(rows: Iterable[tuple[Any, ...]]) -> dict[CreditKey, Credit]:
-    return {CreditKey(*row[:4]): Credit(micros(row[4]), micros(row[5])) for row in rows if row[4] or row[5]}
 
 
 def _compare(what: str, truth: Mapping[Any, Any], found: Mapping[Any, Any]) -> Iterable[Difference]:

@@ -100,7 +100,8 @@ async def put(kafka: str, topic: str, key: bytes, value: bytes) -> None:
 
 async def contents(kafka: str, topic: str) -> list[Any]:
     """All records of `topic`."""
-    async with AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest") as consumer:
+    options = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": 16_000_000}
+    async with AIOKafkaConsumer(bootstrap_servers=kafka, **options) as consumer:
         await consumer.topics()
         partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         consumer.assign(partitions)
@@ -158,6 +159,10 @@ async def test_from_request_to_kafka(fresh_kafka: Node, tmp_path: Path) -> None:
 
         assert (await client.post("/events", content=chunks())).json()["accepted"] == 1
         assert (await client.post("/events", content=b"x" * 8_000_001)).status_code == 413
+        largest = json.dumps([touch(number, pad="x" * 15_800) for number in range(501)]).encode()
+        assert 7_900_000 < len(largest) <= 8_000_000
+        assert (await client.post("/events", content=largest)).status_code == 413
+        assert largest in {record.value for record in await contents(kafka, "dead-letters")}
         assert (await client.get("/healthz", headers={"x-long": "y" * 40_000})).status_code == 431
         assert "headwater_collector_requests_total" in (await client.get("/metrics")).text
 
@@ -226,7 +231,7 @@ async def test_stops_in_order(fresh_kafka: Node, tmp_path: Path) -> None:
                 with socket.socket() as probe:
                     return probe.connect_ex((HOST, collector.port)) != 0
 
-            await until(closed, 1)
+            assert await until(closed, 2)
         finally:
             os.kill(fresh_kafka.pid, signal.SIGCONT)
         assert (await request).status_code == 202

@@ -244,7 +244,10 @@ def _is_continuation(touch, all_touches, registry):
     if touch["time"] - latest["time"] > registry.site(touch["site"], touch["time"]).session_ms:
         return False
     says_nothing = not touch["classified"].stated and touch["classified"].quiet
-    reload = (touch["classified"].evidence, touch["referrer"]) == (latest["classified"].evidence, latest["referrer"])
+    evidence = (touch["classified"].evidence, touch["referrer"])
+    reload = evidence == (latest["classified"].evidence, latest["referrer"])
+    if evidence == ("", ""):  # nothing in them that could be repeated: the touches' own fields must be the same
+        reload = reload and all(touch[name] == latest[name] for name in ("source", "medium", "campaign"))
     return says_nothing or reload
 
 

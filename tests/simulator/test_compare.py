@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from streams.simulator import simulate
-from streams.simulator.compare import Measured, differences, micros
+from streams.simulator.compare import Measured, differences
 
 TRUTH = simulate(2_000, 1, 1_795_000_000_000).truth
 FOUND = Measured(
@@ -61,10 +61,3 @@ def test_what_was_sent_twice_may_be_refused_twice():
     assert differences(TRUTH, found, {"schema": 2}) == []
     assert len(differences(TRUTH, found, {"schema": 1})) == 1
     assert len(differences(TRUTH, found)) == 1
-
-
-def test_money_is_read_without_loss():
-    """Six places, as ClickHouse keeps them."""
-    from decimal import Decimal
-
-    assert micros(Decimal("1234567.000001")) == 1_234_567_000_001

@@ -1,7 +1,7 @@
 """Request bodies in pieces: decoded, about a MiB each, without ever holding more than one of them.
 
-Rule: decoding a large piece runs in a worker thread, so that no body keeps the event loop from the other clients. Only a form (long parameters, or tables sent along
-with a query) is read as a whole.
+Rule: decoding a large piece runs in a worker thread, so that no body keeps the event loop from the other clients.
+Only a form (long parameters, or tables sent along with a query) is read as a whole.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import lz4.block  # type: ignore[import-untyped]
-import lz4.frame  # type: ignore[import-untyped]
-from clickhouse_cityhash.cityhash import CityHash128  # type: ignore[import-untyped]
+import lz4.block
+import lz4.frame
+from clickhouse_cityhash.cityhash import CityHash128
 
 from deploy.local.engine.errors import (
     CANNOT_DECOMPRESS,
@@ -42,9 +42,11 @@ _LZ4, _ZSTD, _NONE = 0x82, 0x90, 0x02
 class Codec(Protocol):
     """One direction of one body; ``finish`` is called once, after the last ``feed``."""
 
-    def feed(self, data: bytes) -> bytes: ...
+    def feed(self, data: bytes) -> bytes:
+        """A piece of the body in, what is ready of it out (maybe nothing yet)."""
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """The rest; raises `EngineError` if the body is not complete."""
 
 
 class Identity:

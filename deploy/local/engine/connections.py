@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import structlog
 
 from deploy.local.engine import execution
-from deploy.local.engine.errors import SESSION_IS_LOCKED, SESSION_NOT_FOUND, EngineError, refused
+from deploy.local.engine.errors import QUERY_WAS_CANCELLED, SESSION_IS_LOCKED, SESSION_NOT_FOUND, EngineError, refused
 from deploy.local.engine.execution import Handle, Rows, Terms
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 #: Statements that run at the same time; the rest wait.
 WORKERS: Final = 16
+_KILL_SECONDS: Final = 0.2
 _T = TypeVar("_T")
 
 
@@ -61,8 +62,13 @@ class Lease:
 
     async def step(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Runs a blocking function of this connection in a worker; one at a time."""
-        self.running = self.connections.submit(function, *arguments)
+        self.running = self.connections.submit(self._unless_left, function, *arguments)
         return await asyncio.shield(self.running)
+
+    def _unless_left(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        if self.ended:
+            raise refused(QUERY_WAS_CANCELLED, "The client left before its query began")
+        return function(*arguments)
 
 
 class Connections:
@@ -112,16 +118,29 @@ class Connections:
         """Queues a blocking function for the workers."""
         return asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
 
+    async def _opened(self) -> Any:
+        opening = self.submit(self._connect)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The client left meanwhile: nobody else would close it.
+            opening.add_done_callback(lambda opened: self._control.submit(opened.result().close))
+            raise
+
     async def lease(self, session: Session | None, terms: Terms) -> Lease:
         """A connection for one request; give it back with `end`. Raises `EngineError` 372 or 373."""
         if session is None:
-            return Lease(self, Handle(await self.submit(self._connect)), None, terms)
+            return Lease(self, Handle(await self._opened()), None, terms)
         kept = self._sessions.get(session.name)
         if kept is None:
             if session.must_exist:
                 raise refused(SESSION_NOT_FOUND, f"Session {session.name} not found")
             kept = self._sessions[session.name] = _Kept(Handle(None, session=True))
-            kept.handle.raw = await self.submit(self._connect)
+            try:
+                kept.handle.raw = await self._opened()
+            except BaseException:
+                del self._sessions[session.name]
+                raise
         elif kept.busy:
             raise refused(SESSION_IS_LOCKED, f"Session {session.name} is locked by a concurrent client")
         kept.busy = True
@@ -143,13 +162,21 @@ class Connections:
     async def _end(self, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
         if lease.running is not None and not lease.running.done():
-            if lease.statement is not None and lease.statement.selects:
-                await loop.run_in_executor(self._control, execution.kill, Handle(self._root), lease.terms.query_id)
-            await asyncio.wait([lease.running])
+            await self._stopped(lease, lease.running)
             self._adopt(lease, lease.running)
         keep = await loop.run_in_executor(self._control, self._settle, lease)
         if lease.session is not None:
             self._give_back(lease.session, keep=keep)
+
+    async def _stopped(self, lease: Lease, running: asyncio.Future[Any]) -> None:
+        """Waits for a statement that nobody waits for; a SELECT is killed, again if it had not begun the last time."""
+        selects = lease.statement is not None and lease.statement.selects
+        while not running.done():
+            if selects:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._control, execution.kill, Handle(self._root), lease.terms.query_id
+                )
+            await asyncio.wait([running], timeout=_KILL_SECONDS if selects else None)
 
     @staticmethod
     def _adopt(lease: Lease, ended: asyncio.Future[Any]) -> None:

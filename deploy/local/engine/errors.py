@@ -1,4 +1,4 @@
-"""ClickHouse's errors as its HTTP protocol tells them: a code, a name, a text, and an HTTP status that follows the code.
+"""ClickHouse's errors as its HTTP protocol tells them: a code, a name, a text, and a status that follows it.
 
 Rule: chDB's own texts pass through; the front's own refusals bear the code and name that a ClickHouse server gives.
 """
@@ -24,6 +24,7 @@ INTO_OUTFILE_NOT_ALLOWED: Final = (358, "INTO_OUTFILE_NOT_ALLOWED")
 SESSION_NOT_FOUND: Final = (372, "SESSION_NOT_FOUND")
 SESSION_IS_LOCKED: Final = (373, "SESSION_IS_LOCKED")
 INVALID_SESSION_TIMEOUT: Final = (374, "INVALID_SESSION_TIMEOUT")
+QUERY_WAS_CANCELLED: Final = (394, "QUERY_WAS_CANCELLED")
 AUTHENTICATION_FAILED: Final = (516, "AUTHENTICATION_FAILED")
 STD_EXCEPTION: Final = (1001, "STD_EXCEPTION")
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: A result of up to this many bytes is answered whole, with its length and summary; a longer one is streamed.
 WHOLE_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
-_UNESCAPES: Final = {"b": "\b", "f": "\f", "r": "\r", "n": "\n", "t": "\t", "0": "\0", "a": "\a", "v": "\v"}
 
 
 class Counts(NamedTuple):
@@ -45,7 +44,7 @@ class Counts(NamedTuple):
 
 @dataclass(slots=True)
 class Handle:
-    """A chDB connection. ``database`` is the session's own; ``active`` the one that is in use, maybe by ``database=``."""
+    """A chDB connection. ``database`` is the session's own; ``active`` is in use, maybe by ``database=``."""
 
     raw: Any
     session: bool = False
@@ -84,13 +83,11 @@ def named(text: str) -> str:
     return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def unescaped(value: str) -> str:
-    """A query parameter as plain text; over HTTP it comes escaped as in TabSeparated."""
-    return re.sub(r"\\(.)", lambda found: _UNESCAPES.get(found[1], found[1]), value, flags=re.DOTALL)
-
-
 def tagged(sql: bytes, query_id: str) -> bytes:
-    """A SELECT that bears its client's query id in a comment: chDB gives ids of its own, and KILL QUERY must find it."""
+    """A SELECT that bears its client's query id in a comment.
+
+    chDB gives ids of its own; by the comment KILL QUERY finds the statement.
+    """
     return sql + b"\n/* query_id=" + re.sub(r"[^\w.:-]", "_", query_id).encode() + b" */"
 
 
@@ -116,7 +113,8 @@ def prepare(handle: Handle, terms: Terms, *, readonly: bool = False) -> dict[str
     before: dict[str, tuple[str, bool]] = {}
     if settings and handle.session:
         names = ", ".join(quoted(name) for name in settings)
-        listed = run(handle, f"SELECT name, value, changed FROM system.settings WHERE name IN ({names})", "JSONEachRow")
+        sql = f"SELECT name, value, changed FROM system.settings WHERE name IN ({names})"  # noqa: S608 - quoted
+        listed = run(handle, sql, "JSONEachRow")
         for line in bytes(listed.bytes()).splitlines():
             row = json.loads(line)
             before[row["name"]] = (row["value"], bool(row["changed"]))
@@ -205,10 +203,8 @@ def kill(handle: Handle, query_id: str) -> None:
     run(handle, f"KILL QUERY WHERE endsWith(query, {quoted(mark)}) ASYNC")
 
 
-def open_insert(handle: Handle, insert: Insert, terms: Terms) -> Any:
+def open_insert(handle: Handle, insert: Insert) -> Any:
     """Begins an INSERT whose data come by `feed_insert`; raises `EngineError` (no such table, column, format)."""
-    for name, value in terms.parameters.items():
-        run(handle, f"SET param_{name} = {quoted(unescaped(value))}")
     try:
         return handle.raw.send_insert(insert.target.decode("utf-8", "surrogateescape"), insert.format)
     except (RuntimeError, UnicodeError) as error:
@@ -244,7 +240,7 @@ def drop_insert(handle: Handle, inserter: Any) -> None:
 def load(handle: Handle, name: str, structure: str, form: str, data: bytes) -> None:
     """Makes a temporary table of data that came with a query (ClickHouse's external data)."""
     run(handle, f"CREATE TEMPORARY TABLE {named(name)} ({structure})")
-    inserter = open_insert(handle, Insert(f"INSERT INTO {named(name)} ".encode(), form, 0), Terms())
+    inserter = open_insert(handle, Insert(f"INSERT INTO {named(name)} ".encode(), form, 0))
     try:
         feed_insert(handle, inserter, data)
     except EngineError:

@@ -39,7 +39,7 @@ def piecewise(name: str) -> bool:
     return name.lower() in _PIECEWISE
 
 
-def content_type(name: str) -> str:
+def content_type(name: str) -> str:  # noqa: PLR0911 - a table, told as cases
     """The Content-Type a ClickHouse server answers this format with."""
     lower = name.lower()
     if lower.startswith(("tabseparated", "tsv", "tskv")):

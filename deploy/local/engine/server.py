@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from deploy.local.engine.execution import Counts, Rows
 
 _COMPRESS_FROM_BYTES: Final = 1024
+_QUERY_BYTES: Final = 64 << 20
 _EMPTY_QUERY: Final = "Syntax error: failed at position 1 (end of query): Empty query"
 
 
@@ -68,7 +69,8 @@ class Front:
 
     async def nothing_here(self, request: web.Request) -> web.Response:
         """Any other path."""
-        text = f"There is no handle {request.path}\n\nUse / or /ping for health checks.\nSend queries from your program with POST.\n"
+        hint = "Use / or /ping for health checks.\nSend queries from your program with POST."
+        text = f"There is no handle {request.path}\n\n{hint}\n"
         return web.Response(status=404, text=text)
 
     async def statement(self, request: web.Request) -> web.StreamResponse:
@@ -107,6 +109,8 @@ class Front:
                     found = read_insert(text)
                 if isinstance(found, Insert):
                     return await self._insert(ask, found, text[found.data_at :], body)
+                if len(text) > _QUERY_BYTES:
+                    raise refused(SYNTAX_ERROR, f"Max query size exceeded: {_QUERY_BYTES} bytes")
             insert = whole_insert(text)
             if insert is not None:
                 return await self._insert(ask, insert, text[insert.data_at :], body)
@@ -115,10 +119,15 @@ class Front:
     async def _insert(self, ask: Ask, insert: Insert, first: bytes, body: AsyncGenerator[bytes]) -> web.Response:
         if ask.readonly:
             raise _read_only()
-        statement = Statement("INSERT")
         lease = await self._connections.lease(ask.session, ask.terms)
         try:
-            lease.statement = statement
+            lease.statement = Statement("INSERT")
+            if ask.terms.parameters:
+                whole = b"".join(
+                    [insert.target, b"FORMAT ", insert.format.encode(), b"\n", first, *[_ async for _ in body]]
+                )
+                counts = (await lease.step(_run_step, lease, whole, lease.statement, False, [])).counts
+                return web.Response(headers=self._headers(ask, counts))
             data: bytes | None = first
             while data is not None:
                 following = await anext(body, None)
@@ -176,12 +185,15 @@ class Front:
                 await response.write(await self._connections.submit(codec.feed, piece))
                 piece = await lease.step(execution.more, lease.handle, rows)
         except EngineError as error:
+            # A session must be free again before the client can see the end.
+            await self._connections.end(lease)
             await response.write(
                 codec.feed(_exception_block(error.body(self._connections.version), tag)) + codec.finish()
             )
             if request.transport is not None:
                 request.transport.close()
             return response
+        await self._connections.end(lease)
         await response.write(codec.finish())
         return response
 
@@ -206,14 +218,14 @@ class Front:
         return web.Response(status=error.status, text=error.body(self._connections.version), headers=headers)
 
 
-def _insert_step(lease: Lease, insert: Insert, data: bytes, last: bool) -> Counts | None:
+def _insert_step(lease: Lease, insert: Insert, data: bytes, last: bool) -> Counts:
     if lease.inserter is None:
         lease.before = execution.prepare(lease.handle, lease.terms)
-        lease.inserter = execution.open_insert(lease.handle, insert, lease.terms)
+        lease.inserter = execution.open_insert(lease.handle, insert)
     if data:
         execution.feed_insert(lease.handle, lease.inserter, data)
     if not last:
-        return None
+        return execution.Counts()
     inserter, lease.inserter = lease.inserter, None
     return execution.end_insert(lease.handle, inserter)
 

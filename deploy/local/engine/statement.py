@@ -120,7 +120,9 @@ def read_statement(sql: bytes) -> Statement:
     )
 
 
-def read_insert(head: bytes) -> Insert | Literal["incomplete"] | None:
+def read_insert(  # noqa: C901, PLR0911 - the grammar's cases, in their order
+    head: bytes,
+) -> Insert | Literal["incomplete"] | None:
     """Finds an INSERT's data in the beginning of a request's text.
 
     None: it is no INSERT with data (another statement, INSERT SELECT). "incomplete": ``head`` ends before that can be

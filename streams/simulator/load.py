@@ -1,0 +1,96 @@
+"""Load for benchmarks: events as a busy site sends them, straight into Kafka.
+
+Rule: reproducible by seed and cheap to make; what it looks like (shares, sizes, campaigns, visitors) is stated in
+`Load`, so that a figure says what it was measured on.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from murmurhash2 import murmurhash2
+
+from schemas.settings import Settings, kafka_client_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SITE: Final = "bench.example"
+_SEED: Final = 0x9747B28C
+_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to send: `events` in all, of which `conversions` (a share) are conversions of known visitors."""
+
+    events: int = 400_000
+    visitors: int = 200_000
+    campaigns: int = 1_000
+    conversions: float = 0.01
+    span_ms: int = 600_000
+    seed: int = 1
+
+    def make(self, end_ms: int) -> Iterator[tuple[str, bytes, bytes]]:
+        """(topic, key, value) of each event; times rise evenly over `span_ms` up to `end_ms`."""
+        rng = random.Random(self.seed)  # noqa: S311 - load, not secrets
+        for number in range(self.events):
+            time = end_ms - self.span_ms + number * self.span_ms // self.events
+            visitor = f"visitor-{rng.randrange(self.visitors):07d}-{self.seed:04d}"
+            event = {
+                "event_id": f"{number:012x}-{self.seed:04x}-{rng.getrandbits(32):08x}",
+                "time": time,
+                "received_at": time + 20,
+                "site": SITE,
+                "visitor_id": visitor,
+                "ip": f"203.0.113.{number & 255}",
+                "user_agent": _AGENT,
+            }
+            if rng.random() < self.conversions:
+                order = f"order-{number}"
+                event |= {"type": "conversion", "action": "purchase", "order_id": order, "value": number % 20_000 / 100}
+                event["currency"] = "EUR"
+                yield "conversions", order.encode(), orjson.dumps(event)
+                continue
+            campaign = f"campaign-{rng.randrange(self.campaigns):04d}"
+            kind = number % 5
+            if kind == 0:
+                event |= {"type": "impression", "campaign": campaign, "source": "dv360", "medium": "display"}
+            elif kind == 1:
+                event |= {"type": "click", "campaign": campaign, "source": "google", "medium": "cpc", "cost": 0.25}
+                event["currency"] = "EUR"
+            elif kind == 4:  # noqa: PLR2004 - every fifth comes by itself
+                event |= {"type": "landing", "url": f"https://{SITE}/p/{number % 997}"}
+            else:
+                query = f"utm_source=google&utm_medium=cpc&utm_campaign={campaign}&gclid=EAIaIQ{rng.getrandbits(96):024x}"
+                event |= {"type": "landing", "url": f"https://{SITE}/p/{number % 997}?{query}"}
+                event["referrer"] = "https://www.google.com/"
+            yield "clicks", visitor.encode(), orjson.dumps(event)
+
+
+async def produce(settings: Settings, load: Load, end_ms: int) -> None:
+    """Write the load to Kafka, each event in its partition."""
+    partitions = settings.partitions
+    producer = AIOKafkaProducer(
+        **kafka_client_options(settings), acks="all", compression_type="lz4", max_batch_size=1 << 19
+    )
+    await producer.start()
+    try:
+        batches = {}
+        for topic, key, value in load.make(end_ms):
+            place = (topic, (int(murmurhash2(key, _SEED)) & 0x7FFFFFFF) % partitions)
+            batch = batches.get(place)
+            if batch is None or batch.append(key=key, value=value, timestamp=None) is None:
+                if batch is not None:
+                    await producer.send_batch(batch, place[0], partition=place[1])
+                batch = batches[place] = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        for (topic, partition), batch in batches.items():
+            await producer.send_batch(batch, topic, partition=partition)
+        await producer.flush()
+    finally:
+        await producer.stop()
