@@ -22,6 +22,7 @@ bench = typer.Typer(help="Measure headwater on this machine.", no_args_is_help=T
 
 _DEADLINE_S = 300.0
 _POLL_S = 0.02
+_WATCHED = "name[]=headwater_events_total&name[]=headwater_restore_seconds_count"
 
 
 @bench.callback()
@@ -96,7 +97,7 @@ async def _measure(settings: Settings, events: int, profile: Path | None) -> dic
     profiler = None
     try:
         seen = psutil.Process(process.pid)
-        url = f"http://{settings.worker_host}:{settings.worker_metrics_port}/metrics"
+        url = f"http://{settings.worker_host}:{settings.worker_metrics_port}/metrics?{_WATCHED}"
         await _until(url, lambda metrics: metrics.get("opened", 0) >= settings.partitions)
         began, used = time.monotonic(), sum(seen.cpu_times()[:2])
         if profile is not None:
@@ -141,7 +142,7 @@ async def _until(url: str, reached: Any) -> None:
             for line in text.splitlines():
                 if line.startswith("headwater_events_total{") and "orders-by-visitor" not in line:
                     found["read"] += float(line.rsplit(" ", 1)[1])
-                elif line.startswith("headwater_restore_seconds_count"):
+                elif line.startswith("headwater_restore_seconds_count "):
                     found["opened"] = float(line.rsplit(" ", 1)[1])
             if reached(found):
                 return

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -40,6 +41,11 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
+LARGE_BATCH: Final = 500
+"""A batch of more records waits for its turn."""
+TURNS: Final = 2
+"""Large batches under way in a process: one computes while one commits. A commit is several round trips, and each
+waits for whoever computes meanwhile."""
 
 
 class Unit:
@@ -55,6 +61,7 @@ class Unit:
         registry: RegistryFeed,
         confirm: Callable[[], Awaitable[bool]],
         log_start: Callable[[TopicPartition], Awaitable[int]],
+        turns: asyncio.Semaphore,
     ) -> None:
         self.partition = partition
         self.state = "closed"
@@ -68,6 +75,7 @@ class Unit:
         self._registry = registry
         self._confirm = confirm
         self._log_start = log_start
+        self._turns = turns
         self._lock = asyncio.Lock()
         self._failed = asyncio.Event()
         self._closing = False
@@ -104,7 +112,8 @@ class Unit:
                 return
             try:
                 if await self._continues(batch):
-                    await self._process(batch)
+                    async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
+                        await self._process(batch)
             except (HeadwaterError, KafkaError, OSError) as error:
                 self._fail(error)
             except Exception as error:

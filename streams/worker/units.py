@@ -19,7 +19,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import INPUTS
 from streams.worker import metrics
-from streams.worker.unit import Unit
+from streams.worker.unit import TURNS, Unit
 from streams.worker.windows import WindowMetrics
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Units:
         self._cluster_id = ""
         self._watch: asyncio.Task[None] | None = None
         self._assigned = False
+        self._turns = asyncio.Semaphore(TURNS)
 
     async def start(self) -> None:
         """Connect; raises `ConfigurationError` where the topics do not fit the settings."""
@@ -94,6 +95,7 @@ class Units:
                 registry=self._registry,
                 confirm=self._confirm,
                 log_start=self._log_start,
+                turns=self._turns,
             )
             closing = self._closing.get(number)
             if closing is not None:

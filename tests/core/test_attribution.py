@@ -137,9 +137,7 @@ def sales():
 )
 def test_rule_8_the_earliest_stays_in_whatever_order_they_arrive(name, stay):
     """The others have status `duplicate` and value 0."""
-    expected = {
-        order: ("approved", 100_000_000) if order in stay else ("duplicate", 0) for order in ("o1", "o2", "o3")
-    }
+    expected = {order: ("approved", 100_000_000) if order in stay else ("duplicate", 0) for order in ("o1", "o2", "o3")}
     for events in (sales(), sales()[::-1], sales()[2:] + sales()[:2]):
         assert statuses(run(*events, entries=policy(name))) == expected
 

@@ -69,7 +69,7 @@ def test_parts_of_hours_bear_their_part(amount, start, length):
         assert abs(share * length - amount * covered) < length
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_a_later_statement_replaces_the_earlier_one(order):
     """By time, then event id, in any order of arrival."""
     events = [cost("a", "1", time=T0), cost("z", "2", time=T0 + 1), cost("b", "3", time=T0 + 1)]

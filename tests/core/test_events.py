@@ -62,7 +62,7 @@ def test_an_adjustment_s_age_is_not_judged_by_its_receipt():
     ],
 )
 def test_a_sender_s_clock_is_set_right_beyond_5_minutes(sent, time):
-    """time := time + received_at - sent_at; a difference of exactly 5 minutes is left alone."""
+    """Time := time + received_at - sent_at; a difference of exactly 5 minutes is left alone."""
     assert taken(click("a", sent_at=sent, received_at=T0))["time"] == time
 
 
@@ -95,7 +95,13 @@ def test_the_fingerprint_leaves_out_how_an_event_travelled():
     for name, value in {"sent_at": T0, "ip": "::1", "user_agent": "x", "schema": 1, "source": "google"}.items():
         assert taken(event | {name: value})["fp"] == known
     assert taken(event | {"received_at": T0 + 1})["fp"] == known
-    for name, value in {"source": "bing", "time": T0 + 1, "colour": "red", "user_id": "u", "consent": "granted"}.items():
+    for name, value in {
+        "source": "bing",
+        "time": T0 + 1,
+        "colour": "red",
+        "user_id": "u",
+        "consent": "granted",
+    }.items():
         assert taken(event | {name: value})["fp"] != known
 
 

@@ -1,4 +1,4 @@
-"""Candidates: rules 1 to 4 of the contract's section 3, each edge by itself. `run` holds every case against the reference too."""
+"""Candidates: rules 1 to 4 of the contract's section 3, each edge by itself; the reference agrees."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_rule_1_a_touch_is_not_after_the_conversion(late, counts):
 
 
 @pytest.mark.parametrize(
-    ("make", "lookback"), [(click, 30 * DAY), (landing, 30 * DAY), (impression, DAY)], ids=["click", "landing", "impression"]
+    ("make", "lookback"),
+    [(click, 30 * DAY), (landing, 30 * DAY), (impression, DAY)],
+    ids=["click", "landing", "impression"],
 )
 def test_rule_1_lookback_to_the_millisecond(make, lookback):
     """Exactly the lookback counts, a millisecond more does not."""
@@ -100,7 +102,12 @@ def test_rule_1_touches_of_another_visitor_or_site_do_not_count():
 
 @pytest.mark.parametrize(
     "referrer",
-    [f"https://www.{SITE}/cart", "https://own.example/x", "https://sub.own.example/x", "https://www.paypal.com/checkout"],
+    [
+        f"https://www.{SITE}/cart",
+        "https://own.example/x",
+        "https://sub.own.example/x",
+        "https://www.paypal.com/checkout",
+    ],
 )
 def test_rule_2_a_return_from_the_site_itself_or_a_provider_is_internal(referrer):
     """The earlier click keeps the credit; the landing is kept and marked."""
@@ -182,7 +189,7 @@ def test_rule_2_a_landing_that_says_where_it_comes_from_is_no_continuation(field
 
 
 def test_rule_2_a_reload_is_a_continuation():
-    """The same address evidence and referrer as the latest click or landing; another page or another order of parameters changes nothing."""
+    """The same address evidence and referrer as the latest one; page and order of parameters change nothing."""
     google = "https://www.google.com/"
     touches = [
         landing("a", T0, url=f"https://{SITE}/?gclid=1&utm_campaign=x", referrer=google),
@@ -226,7 +233,9 @@ def test_rule_2_is_decided_over_the_set():
 def test_rule_2_a_landing_with_a_known_click_s_id_is_its_arrival():
     """Not a candidate, in whatever order they come, days later too."""
     found = in_every_order(
-        click("a", click_id=HW_CID, campaign="spring"), landing("b", T0 + 2 * DAY, url=ARRIVAL), purchase(time=T0 + 3 * DAY)
+        click("a", click_id=HW_CID, campaign="spring"),
+        landing("b", T0 + 2 * DAY, url=ARRIVAL),
+        purchase(time=T0 + 3 * DAY),
     )
     assert candidates(found) == ["a"]
 
@@ -289,8 +298,13 @@ def test_rule_4_without_candidates_all_goes_to_direct():
     """Credited whole, `touch_id` empty, under every model."""
     found = only(run(purchase()))
     (shown,) = found["touches"]
-    assert (shown["channel"], shown["source"], shown["medium"], shown["touch_id"]) == ("Direct", "(direct)", "(none)", "")
-    assert all(credits == [[0, 1_000_000, 100_000_000]] for credits in found["credits"].values())
+    assert (shown["channel"], shown["source"], shown["medium"], shown["touch_id"]) == (
+        "Direct",
+        "(direct)",
+        "(none)",
+        "",
+    )
+    assert all(listed == [[0, 1_000_000, 100_000_000]] for listed in found["credits"].values())
 
 
 @pytest.mark.parametrize("count", [499, 500, 501, 520])
@@ -321,7 +335,7 @@ def test_rule_4_of_more_than_500_the_first_and_the_latest_499_count(count):
     ],
 )
 def test_consent_reaches_back_from_the_latest_denial(statements, valid):
-    """Touches at or after the first grant after the latest denial are valid, all before it are not; `unknown` states nothing."""
+    """Valid from the first grant after the latest denial on, not before; `unknown` states nothing."""
     said = [consent(f"s{n}", word, T0 + at) for n, (word, at) in enumerate(statements)]
     for order in itertools.islice(itertools.permutations([click("a"), *said, purchase(time=T0 + DAY)]), 0, 120, 7):
         cluster = run(*order)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,7 +90,7 @@ def test_decay_is_by_the_millisecond():
     ages = [1, 0]
     older, newer = WEIGHTS["time_decay"](ages, NONE)
     assert older < newer
-    assert 2 ** (-1 / HALF_LIFE_MS) == pytest.approx(older / newer, rel=1e-15)
+    assert pytest.approx(older / newer, rel=1e-15) == 2 ** (-1 / HALF_LIFE_MS)
 
 
 def test_decay_counts_from_the_youngest():

@@ -98,7 +98,9 @@ def test_rule_6_the_currency_of_the_site_where_none_is_stated():
 
 def test_rule_6_without_a_value_the_currency_is_still_the_earliest_stated():
     """A restatement is in the conversion's currency."""
-    found = in_every_order(conversion("a"), conversion("b", T0 + 1, currency="JPY"), adjustment("x", "restate", value="5"))
+    found = in_every_order(
+        conversion("a"), conversion("b", T0 + 1, currency="JPY"), adjustment("x", "restate", value="5")
+    )
     assert (found["value_micros"], found["currency"]) == (5_000_000, "JPY")
 
 
@@ -155,7 +157,7 @@ def test_rule_6_actions_and_sites_tell_orders_apart():
     ],
 )
 def test_rule_7_adjustments_apply_in_order_of_time(adjustments, expected):
-    """Whatever the order of arrival, before the conversion too; after `retract` nothing applies; `value_reported` keeps the amount."""
+    """Also before their conversion; after `retract` nothing applies; `value_reported` keeps the amount."""
     events = [
         adjustment(f"x{number}", what, T0 + number, **({"value": value} if value else {}))
         for number, (what, value) in enumerate(adjustments)
@@ -172,9 +174,17 @@ def test_rule_7_adjustments_of_one_moment_go_by_event_id():
 
 def test_rule_7_a_later_status_takes_its_place_among_the_adjustments():
     """A status stated by a later event acts at that event's time."""
-    events = [purchase("c", status="pending"), adjustment("x", "reject", T0 + 1), purchase("d", T0 + 2, status="approved")]
+    events = [
+        purchase("c", status="pending"),
+        adjustment("x", "reject", T0 + 1),
+        purchase("d", T0 + 2, status="approved"),
+    ]
     assert told(*events)[0] == "approved"
-    events = [purchase("c", status="pending"), adjustment("x", "reject", T0 + 3), purchase("d", T0 + 2, status="approved")]
+    events = [
+        purchase("c", status="pending"),
+        adjustment("x", "reject", T0 + 3),
+        purchase("d", T0 + 2, status="approved"),
+    ]
     assert told(*events)[0] == "rejected"
 
 

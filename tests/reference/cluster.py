@@ -1,7 +1,7 @@
-"""The core driven as the worker drives it, in memory: partitions, batches, moved records, restarts, batches that fail before they commit.
+"""The core driven as the worker drives it, in memory: partitions, batches, moved records, restarts, failed batches.
 
-Rule: whatever is left to chance (which unit goes next, batch sizes, wrong partitions, restarts) comes from one seed. What it holds at the end is
-read from the output records alone, as a sink would.
+Rule: whatever is left to chance (which unit goes next, batch sizes, wrong partitions, restarts) comes from one seed.
+What it holds at the end is read from the output records alone, as a sink would.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Cluster:
         return found
 
     def panes(self):
-        """(traffic, kpis) as the reference has them: the latest record of each partition and key, summed over partitions."""
+        """(traffic, kpis) as the reference has them: the latest of each partition and key, summed over partitions."""
         latest = {}
         for place, record, output in self.outputs("panes"):
             latest[place, output.key] = record

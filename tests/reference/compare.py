@@ -35,8 +35,8 @@ def expected_conversions(result):
                 for touch in row["credited"]
             ],
             "credits": {
-                model: [(touch_id, weight, value) for touch_id, weight, value, _ in credits]
-                for model, credits in row["credits"].items()
+                model: [(touch_id, weight, value) for touch_id, weight, value, _ in listed]
+                for model, listed in row["credits"].items()
             },
         }
         for name, row in result.conversions.items()
@@ -61,8 +61,8 @@ def core_conversion(record):
             for touch in touches
         ],
         "credits": {
-            model: [(touches[index]["touch_id"], weight, value) for index, weight, value in credits]
-            for model, credits in record["credits"].items()
+            model: [(touches[index]["touch_id"], weight, value) for index, weight, value in listed]
+            for model, listed in record["credits"].items()
         },
     }
 
@@ -92,9 +92,9 @@ def assert_same(cluster, result):
     attributions = cluster.attributions()
     assert {key: core_conversion(row) for key, row in attributions.items()} == expected_conversions(result)
     for row in attributions.values():
-        for credits in row["credits"].values():
-            assert sum(weight for _, weight, _ in credits) == 1_000_000
-            assert sum(value for _, _, value in credits) == row["value_micros"]
+        for listed in row["credits"].values():
+            assert sum(weight for _, weight, _ in listed) == 1_000_000
+            assert sum(value for _, _, value in listed) == row["value_micros"]
     traffic, kpis = cluster.panes()
     assert traffic == result.traffic
     assert kpis == result.kpis

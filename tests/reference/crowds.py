@@ -1,7 +1,7 @@
 """Dense event sets from a seed: few visitors, many touches, conversions that find candidates.
 
-Beside `tests.reference.events`, whose sets are sparse and shrink well, these are large, quick to make, and hit every rule at once. What fails is cut
-down by `smallest`.
+Beside `tests.reference.events`, whose sets are sparse and shrink well, these are large, quick to make, and hit every
+rule at once. What fails is cut down by `smallest`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Crowd:
         event |= self._some(url=URLS, referrer=REFERRERS, campaign=["spring", "short", "unheard-of"])
         event |= self._some(cost=["0.10", "0.000001", "2"], variant=["b"], audience=["new"], partner=["acme"])
         if self.chance.random() < 0.3:
-            event |= self._some(source=["google", "partner"], medium=["cpc", "email"], currency=["EUR", "JPY"], ad=["x"])
+            event |= self._some(
+                source=["google", "partner"], medium=["cpc", "email"], currency=["EUR", "JPY"], ad=["x"]
+            )
         if event["type"] == "click" and self.chance.random() < 0.3:
             event["click_id"] = self.chance.choice(CLICK_IDS)
         if self.consents and self.chance.random() < 0.3:
@@ -97,7 +99,9 @@ class Crowd:
     def _verdict(self):
         event = self._event("verdict", 7 * DAY)
         event |= {"visitor_id": self.chance.choice(self.visitors), "touch_event_id": self.chance.choice(self.touch_ids)}
-        return event | {"valid": self.chance.random() < 0.4} | self._some(reasons=[[], ["flood"], ["bot", "datacentre"]])
+        return (
+            event | {"valid": self.chance.random() < 0.4} | self._some(reasons=[[], ["flood"], ["bot", "datacentre"]])
+        )
 
     def _about(self):
         """An action and an order, or an action alone."""

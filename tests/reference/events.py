@@ -1,6 +1,7 @@
 """Event sets for the property tests: small pools, so that events meet, tie, repeat and contradict each other.
 
-Rule: no two events of a set have the same identity and other content (arrival decides those; they have a property of their own).
+Rule: no two events of a set have the same identity and other content (arrival decides those; they have a property of
+their own).
 """
 
 from __future__ import annotations
@@ -217,7 +218,9 @@ def identity(event):
 def event_sets(draw, min_size=1, max_size=30):
     """Events of distinct identities, some of them repeated with the same content, in an order of arrival."""
     one = st.one_of(touches(), touches(), touches(), conversions(), conversions(), adjustments(), statements())
-    events = list({identity(event): event for event in draw(st.lists(one, min_size=min_size, max_size=max_size))}.values())
+    events = list(
+        {identity(event): event for event in draw(st.lists(one, min_size=min_size, max_size=max_size))}.values()
+    )
     if draw(st.booleans()):
         again = draw(st.lists(st.sampled_from(events), max_size=4))
         events += [{**event, "ip": "192.0.2.7", "user_agent": "retry", "schema": 1} for event in again]
@@ -226,7 +229,7 @@ def event_sets(draw, min_size=1, max_size=30):
 
 @st.composite
 def registries(draw):
-    """Registry entries: sites with policies, lookbacks and consent defaults; campaigns with lookbacks of their own, from a moment on."""
+    """Registry entries: a site with policy, lookbacks and consent default; campaigns with lookbacks of their own."""
     entries = []
     if draw(st.booleans()):
         policy = st.sampled_from(["once_per_order", "once_per_visitor", "once_per_click"])

@@ -1,7 +1,8 @@
 """The reference model: what a set of events comes to, written from the contract and not from the core.
 
-Rule: slow and obvious. It reads the whole set, sorts it, and works every conversion out from scratch; it knows no batches, no state and no
-versions. Of the product it uses only what has tests of its own: the channels, the stable hash of a conversion, the click id's form, the registry.
+Rule: slow and obvious. It reads the whole set, sorts it, and works every conversion out from scratch; it knows no
+batches, no state and no versions. Of the product it uses only what has tests of its own: the channels, the stable hash
+of a conversion, the click id's form, the registry.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ DIRECT = {
 class Result:
     """Final rows.
 
-    `conversions` by conversion id; `touches` by (site, visitor, event id); `traffic` and `kpis` by (minute, site, channel, campaign, partner,
-    variant, audience, currency), kpis also by model; `refused`: (event id, reason) in arrival order; counts of what was read.
+    `conversions` by conversion id; `touches` by (site, visitor, event id); `traffic` and `kpis` by (minute, site,
+    channel, campaign, partner, variant, audience, currency), kpis also by model; `refused`: (event id, reason) in
+    arrival order; counts of what was read.
     """
 
     conversions: dict = field(default_factory=dict)
@@ -418,8 +420,8 @@ def _count_traffic(result, registry):
 def _count_kpis(result):
     for conversion in result.conversions.values():
         touches = {touch["event_id"]: touch for touch in conversion["credited"]}
-        for model, credits in conversion["credits"].items():
-            for touch_id, millionths, value, reported in credits:
+        for model, listed in conversion["credits"].items():
+            for touch_id, millionths, value, reported in listed:
                 key = (
                     model,
                     *_dimensions(

@@ -1,4 +1,4 @@
-"""Weights and money of the reference: exact fractions, sorted lists, no cleverness (contract, section 3, rules 4 and 5)."""
+"""Weights and money of the reference: exact fractions, sorted lists, no cleverness (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def micros(amount):
 
 
 def shares(total, weights):
-    """`total` split by `weights`: largest remainder on the absolute value, equal remainders to the earlier, then the sign."""
+    """`total` split by `weights`: largest remainder on the absolute value, equal ones to the earlier, then the sign."""
     whole = sum(weights)
     exact = [Fraction(weight) * abs(total) / Fraction(whole) for weight in weights]
     parts = [share.numerator // share.denominator for share in exact]
@@ -31,8 +31,8 @@ def shares(total, weights):
 def decayed(ages):
     """Weights that halve every 7 days of age (ms), each a fraction.
 
-    Where all ages differ by whole half-lives they are exact. Otherwise ratios are irrational, no two different weights can leave equal
-    remainders, and 120 digits are more than enough to tell which is the larger.
+    Where all ages differ by whole half-lives they are exact. Otherwise ratios are irrational, no two different weights
+    can leave equal remainders, and 120 digits are more than enough to tell which is the larger.
     """
     youngest = min(ages)
     if all((age - youngest) % HALF_LIFE_MS == 0 for age in ages):
@@ -45,28 +45,23 @@ def decayed(ages):
 def weights_of(model, touches, conversion_time):
     """Exact weights of the candidate `touches`, in order, under a model."""
     count = len(touches)
-    nothing = [Fraction(0)] * count
-    if model == "last_touch":
-        return [*nothing[1:], Fraction(1)]
-    if model == "first_touch":
-        return [Fraction(1), *nothing[1:]]
-    if model == "last_non_direct":
-        credited = count - 1
-        for index in range(count):
-            if touches[index]["channel"] != "Direct":
-                credited = index
-        if all(touch["channel"] == "Direct" for touch in touches):
-            credited = count - 1
-        return [Fraction(1) if index == credited else Fraction(0) for index in range(count)]
     if model == "linear":
         return [Fraction(1, count)] * count
     if model == "time_decay":
         return decayed([conversion_time - touch["time"] for touch in touches])
     if model == "position_based":
-        if count == 1:
-            return [Fraction(1)]
-        if count == 2:
-            return [Fraction(1, 2), Fraction(1, 2)]
-        middle = Fraction(20, 100) / (count - 2)
-        return [Fraction(40, 100), *[middle] * (count - 2), Fraction(40, 100)]
-    raise ValueError(model)
+        return by_position(count)
+    if model == "last_non_direct":
+        others = [index for index in range(count) if touches[index]["channel"] != "Direct"]
+        credited = others[-1] if others else count - 1
+    else:
+        credited = {"first_touch": 0, "last_touch": count - 1}[model]
+    return [Fraction(1) if index == credited else Fraction(0) for index in range(count)]
+
+
+def by_position(count):
+    """40/20/40, the middle shared equally; one touch 100; two 50/50."""
+    if count <= 2:
+        return [Fraction(1, count)] * count
+    middle = Fraction(20, 100) / (count - 2)
+    return [Fraction(40, 100), *[middle] * (count - 2), Fraction(40, 100)]

@@ -1,0 +1,46 @@
+"""State keys, and the state in memory."""
+
+from __future__ import annotations
+
+from streams.core.ids import visitor_hash
+from streams.core.state import (
+    VISITOR_PREFIX,
+    MemoryView,
+    attribution_key,
+    mark_key,
+    order_key,
+    pane_key,
+    spend_key,
+    visitor_key,
+)
+
+CONVERSION = "0123456789abcdef" * 2
+VISITOR = visitor_hash("s", "v")
+
+
+def test_all_of_a_visitor_lies_under_one_prefix():
+    """And nothing else does."""
+    assert len(visitor_key(VISITOR)) == VISITOR_PREFIX
+    assert attribution_key(VISITOR, CONVERSION) == visitor_key(VISITOR) + b"c" + bytes.fromhex(CONVERSION)
+    assert mark_key(attribution_key(VISITOR, CONVERSION)) == visitor_key(VISITOR) + b"m"
+    others = [attribution_key(b"", CONVERSION), order_key(CONVERSION), spend_key(b"x"), pane_key(1, b"[]")]
+    assert [key[:1] for key in others] == [b"u", b"o", b"s", b"p"]
+
+
+def test_panes_lie_in_order_of_minutes():
+    """Expiry deletes ranges."""
+    minutes = [0, 1, 255, 256, 29_333_333, 2**31]
+    assert sorted(pane_key(minute, b"[]") for minute in reversed(minutes)) == [pane_key(m, b"[]") for m in minutes]
+
+
+def test_a_memory_view_scans_by_prefix_in_key_order():
+    """Of a visitor, or of everything."""
+    view = MemoryView()
+    mine = visitor_key(VISITOR)
+    entries = {mine + b"t2": b"2", mine + b"t1": b"1", visitor_key(bytes(16)) + b"t1": b"3", b"o1": b"4"}
+    for key, value in entries.items():
+        view.put(key, value)
+    assert view.scan(mine) == [(mine + b"t1", b"1"), (mine + b"t2", b"2")]
+    assert view.scan(mine + b"t2") == [(mine + b"t2", b"2")]
+    assert view.scan(b"") == sorted(entries.items())
+    assert view.get_many([b"o1", b"nothing"]) == [b"4", None]
