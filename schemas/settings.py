@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     sink_host: str = Field("127.0.0.1", description="Address of the sink's metrics and health.")
     sink_metrics_port: int = Field(9102, description="Port of the sink's metrics and health.")
 
-    worker_batch_events: int = Field(5_000, ge=1, description="Most records that the worker takes in one fetch.")
+    worker_batch_events: int = Field(10_000, ge=1, description="Most records that the worker takes in one fetch.")
     worker_state_dir: Path | None = Field(None, description="Worker's RocksDB; empty: DATA_DIR/state.")
     window_campaigns: int = Field(1_000, ge=1, description="Campaigns with window metrics; the rest are `other`.")
 

@@ -17,7 +17,7 @@ from streams.core.ids import event_hash, partition_of, visitor_hash
 from streams.core.journeys import NO_STATEMENTS
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import add_touch, emit_panes
-from streams.core.state import visitor_key
+from streams.core.state import VISITOR_PREFIX
 from streams.core.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -28,14 +28,39 @@ if TYPE_CHECKING:
     from streams.core.registry import Registry
     from streams.core.state import View
 
-_TRAVEL = ("sent_at", "ip", "user_agent", "schema")
+CHUNK = 128
+"""Records taken through all steps together: few enough to stay in the processor's cache."""
 _STATEMENTS = frozenset({"consent", "verdict"})
 
 
 def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome:
     """What the records of ``clicks`` change. Keys and values of the outcome's outputs are bytes as Kafka has them."""
     outcome = Outcome("clicks", scope, read=len(records))
-    partitions, partition = scope.partitions, scope.partition
+    together: dict[bytes, list[tuple[bytes, Event]]] = {}
+    waiting: dict[bytes, str] = {}
+    for start in range(0, len(records), CHUNK):
+        _apply_chunk(outcome, records[start : start + CHUNK], view, together, waiting)
+    fresh: dict[bytes, list[tuple[bytes, bytes]]] = {visitor: [] for visitor in together}
+    if together:
+        for key, value in outcome.puts.items():
+            if key[:VISITOR_PREFIX] in fresh:
+                fresh[key[:VISITOR_PREFIX]].append((key, value))
+    for visitor, events in together.items():
+        _look_again(outcome, Visitor(visitor[1:], view, scope, fresh[visitor]), events)
+    emit_panes(outcome, view)
+    return outcome
+
+
+def _apply_chunk(
+    outcome: Outcome,
+    records: Sequence[Record],
+    view: View,
+    together: dict[bytes, list[tuple[bytes, Event]]],
+    waiting: dict[bytes, str],
+) -> None:
+    """Take some records; events of marked visitors go to `together`, their keys and contents to `waiting`."""
+    scope = outcome.scope
+    partitions, partition, registry = scope.partitions, scope.partition, scope.registry
     read: list[tuple[Record, Event, bytes, bytes]] = []
     for record in records:
         try:
@@ -47,43 +72,40 @@ def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome
         if place != partition:
             outcome.move(record, place)
             continue
-        visitor = visitor_hash(event["site"], event["visitor_id"])
-        read.append((record, event, visitor, visitor_key(visitor) + b"t" + event_hash(event["event_id"])))
+        visitor = b"v" + visitor_hash(event["site"], event["visitor_id"])
+        read.append((record, event, visitor, visitor + b"t" + event_hash(event["event_id"])))
 
-    keys = [key for _, _, _, key in read]
-    known: dict[bytes, str | bytes | None] = dict(zip(keys, view.get_many(keys), strict=True))
     visitors = list({visitor for _, _, visitor, _ in read})
-    marks = view.get_many([visitor_key(visitor) + b"m" for visitor in visitors])
-    marked = {visitor for visitor, mark in zip(visitors, marks, strict=True) if mark is not None}
+    found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
+    marks = found[len(read) :]
+    marked = {visitor for visitor, mark in zip(visitors, marks, strict=True) if mark is not None or visitor in together}
     marked.update(visitor for _, event, visitor, _ in read if event["type"] in _STATEMENTS)
 
-    together: dict[bytes, list[tuple[bytes, Event]]] = {}
-    registry, changes = scope.registry, outcome.pane_changes
-    for record, event, visitor, key in read:
-        old = known[key]
+    puts, changes = outcome.puts, outcome.pane_changes
+    touches = outcome.into("touches", partition)
+    latest = outcome.latest
+    for (record, event, visitor, key), stored in zip(read, found, strict=False):
+        old = stored or puts.get(key) or waiting.get(key)
         if old is not None:
             _repeat(outcome, record, event, old)
             continue
-        known[key] = event["fp"]
         outcome.accepted += 1
-        if event["received_at"] > outcome.latest:
-            outcome.latest = event["received_at"]
-        if visitor in marked:
-            together.setdefault(visitor, []).append((key, _to_touch(event, registry)))
-            continue
+        if event["received_at"] > latest:
+            latest = event["received_at"]
         touch = _to_touch(event, registry)
+        if visitor in marked:
+            waiting[key] = event["fp"]
+            together.setdefault(visitor, []).append((key, touch))
+            continue
         reasons = NO_STATEMENTS.reasons(touch, registry.site(touch["site"], touch["time"]).consent_default)
         touch["invalid_reasons"] = reasons
         touch["valid"] = not reasons
         if reasons:
             outcome.invalid.update(reasons)
         add_touch(changes, touch)
-        outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
-
-    for visitor, events in together.items():
-        _look_again(outcome, Visitor(visitor, view, scope), events)
-    emit_panes(outcome, view)
-    return outcome
+        puts[key] = value = dumps(touch)
+        touches.append((touch["visitor_id"].encode(), value, [("k", key)], None))
+    outcome.latest = latest
 
 
 def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:
@@ -116,9 +138,6 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
 
 def _to_touch(event: Event, registry: Registry) -> dict[str, Any]:
     """The touch record of an event, all but its validity; a consent or verdict stays as it is."""
-    for name in _TRAVEL:
-        if name in event:
-            del event[name]
     if event["type"] in _STATEMENTS:
         return event
     site, time = event["site"], event["time"]

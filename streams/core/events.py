@@ -30,24 +30,32 @@ MAX_ADJUSTMENT_AGE_MS: Final = 180 * _DAY
 
 
 def accept(value: bytes | None, timestamp: int, topic: str) -> Event:
-    """The event in a record's `value`, with ``fp`` (its content's fingerprint) and ``received_at`` added.
+    """The event in a record's `value`: its content, with ``fp`` (the content's fingerprint) and ``received_at``.
 
-    `timestamp` is the record's own, in ms, used where the event has no ``received_at``. Raises `Refused`.
+    `timestamp` is the record's own, in ms, used where the event has no ``received_at``. Other fields that say how the
+    event travelled are taken off. Raises `Refused`.
     """
     if value is None:
         raise Refused("malformed", "the record has no value")
     event = read_event(parse_json(value), topic)
+    take = event.pop
+    received = take("received_at", timestamp)
+    sent = take("sent_at", None)
+    take("ip", None)
+    take("user_agent", None)
+    take("schema", None)
     event["fp"] = fingerprint(event)
-    if "received_at" not in event:
-        event["received_at"] = timestamp
-    settle(event)
+    event["received_at"] = received
+    settle(event, sent)
     return event
 
 
-def settle(event: Event) -> None:
-    """Set the sender's clock right, then check the age; raises `Refused` (``too_old``, ``in_future``)."""
+def settle(event: Event, sent: int | None) -> None:
+    """Set the sender's clock right by when it `sent` the event, then check the age.
+
+    Raises `Refused` (``too_old``, ``in_future``).
+    """
     received = event["received_at"]
-    sent = event.get("sent_at")
     if sent is not None and not -CLOCK_TOLERANCE_MS <= received - sent <= CLOCK_TOLERANCE_MS:
         event["time"] = max(0, event["time"] + received - sent)
     age = received - event["time"]

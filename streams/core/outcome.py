@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -34,13 +34,8 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes]]
 
 
-class Output(NamedTuple):
-    """An output record; `timestamp` None stands for the time of commit."""
-
-    key: bytes | None
-    value: bytes
-    headers: Headers
-    timestamp: int | None = None
+Output = tuple[bytes | None, bytes, Headers, int | None]
+"""An output record: key, value, headers, timestamp in ms (None: the time of commit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +78,17 @@ class Outcome:
         if marked:
             headers.append(("m", b""))
             self.puts[mark_key(state_key)] = b""
-        self._put(topic, self.scope.partition, Output(key, value, headers))
+        self._put(topic, self.scope.partition, (key, value, headers, None))
 
     def send(self, topic: str, key: str, value: bytes) -> None:
         """Emit a record to the partition of its key."""
-        self._put(topic, partition_of(key, self.scope.partitions), Output(key.encode(), value, []))
+        self._put(topic, partition_of(key, self.scope.partitions), (key.encode(), value, [], None))
 
     def move(self, record: Record, partition: int) -> None:
         """Pass a record that lies in the wrong partition on to the right one, as it is."""
         self.moved += 1
         headers = list(record.headers)
-        self._put(self.topic, partition, Output(record.key, record.value or b"", headers, record.timestamp))
+        self._put(self.topic, partition, (record.key, record.value or b"", headers, record.timestamp))
 
     def refuse(self, record: Record, error: Refused) -> None:
         """Send a record to ``dead-letters`` with its original bytes."""
@@ -107,14 +102,18 @@ class Outcome:
             ("offset", str(record.offset).encode()),
             ("time", str(record.timestamp).encode()),
         ]
-        self._put("dead-letters", self.scope.partition, Output(record.key, record.value or b"", headers))
+        self._put("dead-letters", self.scope.partition, (record.key, record.value or b"", headers, None))
 
-    def _put(self, topic: str, partition: int, output: Output) -> None:
+    def into(self, topic: str, partition: int) -> list[Output]:
+        """The outputs of one topic and partition, to append to."""
         place = (topic, partition)
         outputs = self.outputs.get(place)
         if outputs is None:
             outputs = self.outputs[place] = []
-        outputs.append(output)
+        return outputs
+
+    def _put(self, topic: str, partition: int, output: Output) -> None:
+        self.into(topic, partition).append(output)
 
 
 def dumps(record: dict[str, object]) -> bytes:

@@ -6,12 +6,12 @@ puts the new one in, so a pane always equals a recount of what is known (contrac
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from schemas.reasons import MODELS
-from streams.core.outcome import dumps
 from streams.core.state import pane_key
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ _INVALID: Final = 3
 _COST: Final = 4
 _MODEL_AT: Final = {model: len(TRAFFIC) + len(KPIS) * index for index, model in enumerate(MODELS)}
 WIDTH: Final = len(TRAFFIC) + len(KPIS) * len(MODELS)
-"""Numbers in a pane: the traffic counters, then each model's."""
+"""Numbers in a pane: the traffic counters, then each model's. Most panes have traffic only and are kept that short."""
 
 Dimensions = tuple[int, str, str, str, str, str, str, str]
 """minute, site, channel, campaign, partner, variant, audience, currency"""
-_NAMES: Final = ("minute", "site", "channel", "campaign", "partner", "variant", "audience", "currency")
 
 
 def add_touch(changes: dict[Any, list[int]], touch: dict[str, Any], sign: int = 1) -> None:
@@ -57,7 +56,7 @@ def add_touch(changes: dict[Any, list[int]], touch: dict[str, Any], sign: int = 
     )
     numbers = changes.get(key)
     if numbers is None:
-        numbers = changes[key] = [0] * WIDTH
+        numbers = changes[key] = [0, 0, 0, 0, 0]
     if touch["valid"] or touch["invalid_reasons"] == ["no_consent"]:
         if not touch["internal"]:
             numbers[_SLOT[touch["type"]]] += sign
@@ -93,9 +92,9 @@ def add_attribution(changes: dict[Any, list[int]], attribution: dict[str, Any], 
         at = _MODEL_AT[model]
         amounts = rejected[model] if rejected else [value for _, _, value in credits_]
         for (index, weight, _), amount in zip(credits_, amounts, strict=True):
-            numbers = changes.get(keys[index])
-            if numbers is None:
-                numbers = changes[keys[index]] = [0] * WIDTH
+            numbers = changes.setdefault(keys[index], [])
+            if len(numbers) < WIDTH:  # seen as traffic only so far, or not at all
+                numbers.extend([0] * (WIDTH - len(numbers)))
             slots = (4,) if status == "rejected" else (0, 2) if status == "pending" else (0,)
             for slot in slots:
                 numbers[at + slot] += sign * weight
@@ -110,34 +109,62 @@ def emit_panes(outcome: Outcome, view: View) -> None:
     changed = [(dimensions, numbers) for dimensions, numbers in changes.items() if any(numbers)]
     kafka_keys = [orjson.dumps(dimensions) for dimensions, _ in changed]
     state_keys = [pane_key(dimensions[0], key) for (dimensions, _), key in zip(changed, kafka_keys, strict=True)]
+    outputs, puts = outcome.into("panes", outcome.scope.partition), outcome.puts
     for (dimensions, numbers), key, state_key, old in zip(
         changed, kafka_keys, state_keys, view.get_many(state_keys), strict=True
     ):
-        totals = numbers if old is None else [a + b for a, b in zip(numbers, read_pane(orjson.loads(old)), strict=True)]
-        outcome.state("panes", key, state_key, dumps(write_pane(dimensions, totals)))
+        totals = numbers if old is None else add(numbers, read_pane(orjson.loads(old)))
+        puts[state_key] = value = orjson.dumps(write_pane(dimensions, totals))
+        outputs.append((key, value, [("k", state_key)], None))
+
+
+def add(left: list[int], right: list[int], sign: int = 1) -> list[int]:
+    """The sum (or with `sign` -1 the difference) of two panes' numbers, each with models or without."""
+    if len(left) == len(right):
+        return [a + sign * b for a, b in zip(left, right, strict=True)]
+    return [a + sign * b for a, b in zip_longest(left, right, fillvalue=0)]
 
 
 def write_pane(dimensions: Dimensions, numbers: list[int]) -> dict[str, Any]:
     """The pane record of some dimensions; models with nothing are left out."""
-    record: dict[str, Any] = dict(zip(_NAMES, dimensions, strict=True))
-    record.update(zip(TRAFFIC, numbers, strict=False))
+    minute, site, channel, campaign, partner, variant, audience, currency = dimensions
     models = {}
-    for model, at in _MODEL_AT.items():
-        kpis = numbers[at : at + len(KPIS)]
-        if any(kpis):
-            models[model] = kpis
-    record["models"] = models
-    return record
+    if len(numbers) > len(TRAFFIC):
+        for model, at in _MODEL_AT.items():
+            kpis = numbers[at : at + len(KPIS)]
+            if any(kpis):
+                models[model] = kpis
+    return {
+        "minute": minute,
+        "site": site,
+        "channel": channel,
+        "campaign": campaign,
+        "partner": partner,
+        "variant": variant,
+        "audience": audience,
+        "currency": currency,
+        "impressions": numbers[0],
+        "clicks": numbers[1],
+        "landings": numbers[2],
+        "invalid": numbers[3],
+        "cost_micros": numbers[4],
+        "models": models,
+    }
 
 
 def read_pane(record: dict[str, Any]) -> list[int]:
-    """The numbers of a pane record."""
-    numbers = [record[name] for name in TRAFFIC]
+    """The numbers of a pane record: the traffic counters, and all models' where it has any."""
+    numbers = [
+        record["impressions"],
+        record["clicks"],
+        record["landings"],
+        record["invalid"],
+        record["cost_micros"],
+    ]
     models = record["models"]
-    if not models:
-        return numbers + [0] * (WIDTH - len(TRAFFIC))
-    for model in MODELS:
-        numbers.extend(models.get(model, _NOTHING))
+    if models:
+        for model in MODELS:
+            numbers.extend(models.get(model, _NOTHING))
     return numbers
 
 

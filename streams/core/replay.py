@@ -50,7 +50,8 @@ class Replay:
         for (target, place), outputs in outcome.outputs.items():
             if target in {"orders-by-visitor", topic}:
                 forwarded = [
-                    FileRecord(o.key, o.value, offset, o.timestamp or 0, o.headers) for offset, o in enumerate(outputs)
+                    FileRecord(key, value, offset, timestamp or 0, headers)
+                    for offset, (key, value, headers, timestamp) in enumerate(outputs)
                 ]
                 self.feed(target, forwarded, place)
         return outcome
@@ -91,8 +92,8 @@ class Replay:
     def _flush(self, batch: dict[str, list[FileRecord]]) -> Iterator[tuple[int, Refused]]:
         for topic, records in batch.items():
             outcome = self.feed(topic, records)
-            for output in outcome.outputs.get(("dead-letters", 0), ()):
-                headers = dict(output.headers)
+            for _, _, stated, _ in outcome.outputs.get(("dead-letters", 0), ()):
+                headers = dict(stated)
                 reason: Any = headers["reason"].decode()
                 yield int(headers["offset"]), Refused(reason, headers["detail"].decode())
         batch.clear()

@@ -6,6 +6,7 @@ panes, new one in (design, section 4).
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +19,8 @@ from streams.core.registry import MAX_LOOKBACK_MS
 from streams.core.state import VISITOR_PREFIX, attribution_key, visitor_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from schemas.reasons import Cause
     from streams.core.attribution import Attribution
     from streams.core.orders import Order
@@ -30,13 +33,14 @@ Touch = dict[str, Any]
 class Visitor:
     """One visitor of one site: touches and statements by state key, attributions by conversion id."""
 
-    def __init__(self, visitor: bytes, view: View, scope: Scope) -> None:
+    def __init__(self, visitor: bytes, view: View, scope: Scope, fresh: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Load a visitor (16 bytes of hash) from `view`, and what the batch itself has put (`fresh`) on top."""
         self.hash = visitor
         self.scope = scope
         self.touches: dict[bytes, Touch] = {}
         self.statements: dict[bytes, dict[str, Any]] = {}
         self.attributions: dict[str, Attribution] = {}
-        for key, value in view.scan(visitor_key(visitor)):
+        for key, value in chain(view.scan(visitor_key(visitor)), fresh):
             kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
             if kind == b"t":
                 self.know(key, orjson.loads(value))

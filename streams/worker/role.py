@@ -72,7 +72,7 @@ class Worker:
         # What lives as long as the process need not be looked at by every collection; batches make few cycles.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 50, 50)
+        gc.set_threshold(200_000, 50, 100)
         await app.start()
         log.info("worker_started", app=self._settings.app, kafka=self._settings.kafka)
         stopped = asyncio.create_task(app.wait_until_stopped())

@@ -37,7 +37,7 @@ class Transactions:
             transactional_id=f"{settings.app}-{partition}",
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
             acks="all",
-            compression_type="lz4",
+            compression_type="zstd",
             max_batch_size=_BATCH_BYTES,
             max_request_size=LARGE_BYTES + (1 << 20),
             request_timeout_ms=int(DEADLINE_S * 1000),

@@ -14,7 +14,7 @@ import orjson
 from prometheus_client.core import GaugeMetricFamily
 
 from schemas.reasons import MODELS
-from streams.core.panes import KPIS, TRAFFIC, WIDTH, read_pane
+from streams.core.panes import KPIS, TRAFFIC, add, read_pane
 from streams.core.state import pane_key
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class UnitWindows:
     def _sum(self, label: str, series: Series, numbers: list[int], sign: int) -> None:
         table = self.totals[label]
         old = table.get(series)
-        new = [a + sign * b for a, b in zip(old, numbers, strict=True)] if old else [sign * b for b in numbers]
+        new = add(old or [], numbers, sign)
         if any(new):
             table[series] = new
         elif old:
@@ -115,7 +115,7 @@ class WindowMetrics:
             unit.advance(minute)
             for series, numbers in unit.totals[label].items():
                 old = merged.get(series)
-                merged[series] = [a + b for a, b in zip(old, numbers, strict=True)] if old else numbers
+                merged[series] = add(old, numbers) if old else numbers
         campaigns: dict[str, int] = {}
         for series, numbers in merged.items():
             campaigns[series[2]] = campaigns.get(series[2], 0) + numbers[_CLICKS] + numbers[_LANDINGS]
@@ -125,8 +125,7 @@ class WindowMetrics:
         bounded: dict[Series, list[int]] = {}
         for (site, channel, campaign, currency), numbers in merged.items():
             series = (site, channel, campaign if campaign in kept else "other", currency)
-            old = bounded.get(series, [0] * WIDTH)
-            bounded[series] = [a + b for a, b in zip(old, numbers, strict=True)]
+            bounded[series] = add(bounded.get(series, []), numbers)
         return bounded
 
 
@@ -140,7 +139,7 @@ def _fill(families: dict[str, GaugeMetricFamily], window: str, merged: dict[Seri
         seen[2] += numbers[_CLICKS] + numbers[_LANDINGS]
         if numbers[_COST]:
             families["cost"].add_metric([site, channel, campaign, window, currency], numbers[_COST] / _MILLION)
-        for index, model in enumerate(MODELS):
+        for index, model in enumerate(MODELS if len(numbers) > len(TRAFFIC) else ()):
             at = len(TRAFFIC) + index * len(KPIS)
             if numbers[at]:
                 key = (site, channel, campaign, model)

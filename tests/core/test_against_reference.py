@@ -15,7 +15,7 @@ from streams.core.registry import Registry
 from tests.reference.cluster import Cluster
 from tests.reference.compare import assert_same
 from tests.reference.crowds import Crowd, smallest
-from tests.reference.events import T0, event_sets, registries
+from tests.reference.events import event_sets, registries
 from tests.reference.model import reference
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -63,7 +63,7 @@ def test_the_final_result_is_the_reference_s(events, entries, order, partitions,
     check(events, entries, partitions, seed)
 
 
-@examples(200)
+@examples(500)
 @given(seed=seeds, size=st.integers(10, 60), partitions=st.integers(1, 4))
 def test_dense_journeys_come_out_as_the_reference_has_them(seed, size, partitions):
     """As above, over sets in which most conversions have several candidates; a failure names the smallest set."""

@@ -179,6 +179,22 @@ def test_rule_8_a_duplicate_comes_back_when_the_first_one_moves_away():
     assert found == {"o1": ("approved", 100_000_000), "o2": ("approved", 100_000_000), "o3": ("duplicate", 0)}
 
 
+def test_rule_8_a_late_click_between_two_conversions_parts_them():
+    """Whatever lies far from it: once_per_click groups by the latest click or landing."""
+    sale = T0 + 100 * DAY
+    events = [
+        click("a", sale - 5),
+        purchase("c1", sale, order_id="o1"),
+        purchase("c2", sale + 2, order_id="o2"),
+        click("b", sale + 1),
+    ]
+    assert set(statuses(run(*events[:3], entries=policy("once_per_click"))).values()) == {
+        ("approved", 100_000_000),
+        ("duplicate", 0),
+    }
+    assert set(statuses(run(*events, entries=policy("once_per_click"))).values()) == {("approved", 100_000_000)}
+
+
 def test_rule_8_keeps_what_was_reported():
     """`value_reported` keeps the amount."""
     found = run(*sales(), entries=policy("once_per_visitor")).attributions().values()

@@ -240,6 +240,14 @@ def test_rule_2_a_landing_with_a_known_click_s_id_is_its_arrival():
     assert candidates(found) == ["a"]
 
 
+def test_rule_2_a_click_recorded_after_its_arrival_and_the_conversion_is_known_all_the_same():
+    """Decided over the set: two clocks may differ."""
+    found = in_every_order(
+        landing("b", url=ARRIVAL), purchase(time=T0 + 1), click("a", T0 + 2, click_id=HW_CID, campaign="spring")
+    )
+    assert candidates(found) == [""]
+
+
 def test_rule_2_a_landing_stands_in_for_an_unknown_click_with_its_campaign():
     """Where the click is unknown, the landing is the candidate."""
     found = only(run(landing("b", url=ARRIVAL), purchase()))

@@ -100,7 +100,8 @@ class Cluster:
         for (target, partition), outputs in outcome.outputs.items():
             for output in outputs:
                 if target in INPUTS:
-                    self.put(target, partition, output.value, output.key, output.timestamp or 0, output.headers)
+                    key, value, headers, timestamp = output
+                    self.put(target, partition, value, key, timestamp or 0, headers)
                 self.logs.setdefault((target, partition), []).append(output)
         for key, value in outcome.puts.items():
             self.views[place].put(key, value)
@@ -109,11 +110,11 @@ class Cluster:
         """Lose the state of a unit and restore it from its output records."""
         view = MemoryView()
         for topic in STATE_TOPICS:
-            latest = {output.key: output for output in self.logs.get((topic, place), ())}
+            latest = {output[0]: output for output in self.logs.get((topic, place), ())}
             keep_all = topic == "touches"  # not compacted
             for output in self.logs.get((topic, place), ()) if keep_all else latest.values():
-                headers = dict(output.headers)
-                view.put(headers["k"], output.value)
+                headers = dict(output[2])
+                view.put(headers["k"], output[1])
                 if "m" in headers:
                     view.put(mark_key(headers["k"]), b"")
         assert view._entries == self.views[place]._entries
@@ -125,7 +126,7 @@ class Cluster:
         """(partition, record as dict, output) of a topic, in order within each partition."""
         for place in range(self.partitions):
             for output in self.logs.get((topic, place), ()):
-                yield place, orjson.loads(output.value), output
+                yield place, orjson.loads(output[1]), output
 
     def touches(self):
         """Final touch records by (site, visitor, event id)."""
@@ -139,9 +140,9 @@ class Cluster:
         """Conversion id -> the attribution in force; checks that versions rise by one and that one row is in force."""
         rows = {}
         for place, record, output in self.outputs("attributions"):
-            old = rows.get((place, output.key))
+            old = rows.get((place, output[0]))
             assert record["version"] == (old["version"] + 1 if old else 1)
-            rows[place, output.key] = record
+            rows[place, output[0]] = record
         found = {}
         for record in rows.values():
             rank = (not record["withdrawn"], record["revision"])
@@ -157,7 +158,7 @@ class Cluster:
         """(traffic, kpis) as the reference has them: the latest of each partition and key, summed over partitions."""
         latest = {}
         for place, record, output in self.outputs("panes"):
-            latest[place, output.key] = record
+            latest[place, output[0]] = record
         traffic, kpis = {}, {}
         names = ("minute", "site", "channel", "campaign", "partner", "variant", "audience", "currency")
         for record in latest.values():

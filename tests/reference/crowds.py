@@ -32,6 +32,8 @@ class Crowd:
     def __init__(self, seed, size):
         self.chance = random.Random(seed)
         self.visitors = ["ann", "bob", "cyd"][: self.chance.choice([1, 1, 2, 3])]
+        # Spread over a month, over a day, or within one session, so that each rule's edges are met.
+        self.moments = self.chance.choice([MOMENTS, MOMENTS, MOMENTS[:2], MOMENTS[:1]])
         self.ids = 4 * size
         self.entries = self._registry()
         found = {}
@@ -56,9 +58,13 @@ class Crowd:
         return {name: self.chance.choice(values) for name, values in choices.items() if self.chance.random() < 0.35}
 
     def _event(self, kind, latest):
-        time = self.chance.choice(MOMENTS) + self.chance.choice(STEPS) + self.chance.choice(STEPS)
+        time = (
+            self.chance.choice(self.moments)
+            + self.chance.choice(STEPS)
+            + self.chance.choice([0, self.chance.choice(STEPS)])
+        )
         if kind == "conversion":
-            time += self.chance.choice([0, DAY, DAY, DAY + 1, 30 * DAY])
+            time += self.chance.choice([0, 0, DAY, DAY, DAY + 1, 30 * DAY])
         prefix = self.chance.choice(["a", "Z", "é", "\U0001d4b3"])
         event = {
             "type": kind,
@@ -133,7 +139,7 @@ class Crowd:
     def _registry(self):
         entries = []
         if self.chance.random() < 0.6:
-            policies = ["once_per_order", "once_per_visitor", "once_per_click"]
+            policies = ["once_per_order", "once_per_visitor", "once_per_click", "once_per_click"]
             entries.append(
                 SiteEntry(
                     site="shop.example",
