@@ -17,10 +17,10 @@ def attribute(
     campaigns: Annotated[Path | None, typer.Option(help="Registry file of sites and campaigns (YAML).")] = None,
 ) -> None:
     """Credit the conversions in FILE: one JSON line a conversion, in conversion-time order; refusals on stderr."""
-    from schemas.errors import ConfigurationError  # noqa: PLC0415
-    from streams.cli.registry_file import read_registry_file  # noqa: PLC0415
-    from streams.core.registry import Registry  # noqa: PLC0415
-    from streams.core.replay import Replay  # noqa: PLC0415
+    from schemas.errors import ConfigurationError
+    from streams.cli.registry_file import read_registry_file
+    from streams.core.registry import Registry
+    from streams.core.replay import Replay
 
     replay = Replay(Registry(read_registry_file(campaigns) if campaigns else ()))
     try:

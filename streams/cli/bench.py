@@ -31,7 +31,7 @@ def _group() -> None:
 
 
 @bench.command()
-def worker(  # noqa: PLR0913 - what a run can be given
+def worker(
     *,
     events: Annotated[int, typer.Option(help="Events that lie in Kafka before the worker starts.")] = 400_000,
     conversions: Annotated[float, typer.Option(help="Share of conversions.")] = 0.01,
@@ -42,7 +42,7 @@ def worker(  # noqa: PLR0913 - what a run can be given
     profile: Annotated[Path | None, typer.Option(help="Write a py-spy profile of the last run there.")] = None,
 ) -> None:
     """Time the whole worker: from events in Kafka to committed results, in one process, everything on."""
-    from streams.simulator.load import Load  # noqa: PLC0415
+    from streams.simulator.load import Load
 
     load = Load(events=events, visitors=visitors, campaigns=campaigns, conversions=conversions)
     found = []
@@ -53,8 +53,8 @@ def worker(  # noqa: PLR0913 - what a run can be given
             typer.echo(json.dumps(figures))
         else:
             typer.echo(
-                f"run {run + 1}: {figures['events_per_s']:,.0f} events/s, {figures['cpu_us_per_event']:.1f} us of CPU an "
-                f"event, {figures['memory_mb']:,.0f} MB"
+                f"run {run + 1}: {figures['events_per_s']:,.0f} events/s, {figures['cpu_us_per_event']:.1f} us of CPU "
+                f"an event, {figures['memory_mb']:,.0f} MB"
             )
     medians = {name: statistics.median(f[name] for f in found) for name in found[0]}
     if json_:
@@ -69,10 +69,10 @@ def worker(  # noqa: PLR0913 - what a run can be given
 
 async def _worker_run(load: Load, profile: Path | None) -> dict[str, float]:
     """One run on a broker of its own; CPU is that of the worker's process, from its first batch to its last commit."""
-    from deploy.local.kafka import Node  # noqa: PLC0415
-    from schemas.settings import Settings  # noqa: PLC0415
-    from streams.cli.topics import create_topics  # noqa: PLC0415
-    from streams.simulator.load import produce  # noqa: PLC0415
+    from deploy.local.kafka import Node
+    from schemas.settings import Settings
+    from streams.cli.topics import create_topics
+    from streams.simulator.load import produce
 
     with tempfile.TemporaryDirectory(prefix="headwater-bench-") as directory:
         async with Node(Path(directory) / "kafka") as node:
@@ -83,7 +83,7 @@ async def _worker_run(load: Load, profile: Path | None) -> dict[str, float]:
 
 
 async def _measure(settings: Settings, events: int, profile: Path | None) -> dict[str, float]:
-    import psutil  # noqa: PLC0415
+    import psutil
 
     environment = os.environ | {
         "HEADWATER_KAFKA": settings.kafka,
@@ -126,9 +126,9 @@ async def _measure(settings: Settings, events: int, profile: Path | None) -> dic
 
 async def _until(url: str, reached: Any) -> None:
     """Poll the worker's metrics: ``opened`` units, and input records ``read`` (orders-by-visitor apart)."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp
 
-    from schemas.errors import Unavailable  # noqa: PLC0415
+    from schemas.errors import Unavailable
 
     deadline = time.monotonic() + _DEADLINE_S
     async with aiohttp.ClientSession() as session:
@@ -151,7 +151,7 @@ async def _until(url: str, reached: Any) -> None:
 
 
 def _port() -> int:
-    import socket  # noqa: PLC0415
+    import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

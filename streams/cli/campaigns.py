@@ -18,8 +18,8 @@ campaigns = typer.Typer(help="The registry of sites and campaigns.", no_args_is_
 @campaigns.command()
 def apply(file: Annotated[Path, typer.Argument(help="YAML with `sites` and `campaigns`.")]) -> None:
     """Write the sites and campaigns of FILE into the registry; nothing is written unless all of it is right."""
-    from schemas.settings import current_settings  # noqa: PLC0415
-    from streams.cli.registry_file import read_registry_file  # noqa: PLC0415
+    from schemas.settings import current_settings
+    from streams.cli.registry_file import read_registry_file
 
     entries = read_registry_file(file)
     asyncio.run(write_registry(current_settings(), entries))
@@ -29,11 +29,11 @@ def apply(file: Annotated[Path, typer.Argument(help="YAML with `sites` and `camp
 
 async def write_registry(settings: Settings, entries: list[SiteEntry | CampaignEntry]) -> None:
     """Write entries to the topic ``campaigns``, in one transaction-free, acknowledged sequence."""
-    from aiokafka import AIOKafkaProducer  # noqa: PLC0415
-    from aiokafka.errors import KafkaConnectionError, KafkaError  # noqa: PLC0415
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.errors import KafkaConnectionError, KafkaError
 
-    from schemas.errors import Unavailable  # noqa: PLC0415
-    from schemas.settings import kafka_client_options  # noqa: PLC0415
+    from schemas.errors import Unavailable
+    from schemas.settings import kafka_client_options
 
     producer = AIOKafkaProducer(**kafka_client_options(settings), acks="all", enable_idempotence=True)
     try:

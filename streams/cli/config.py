@@ -10,7 +10,7 @@ import typer
 
 def config(*, json_: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Print every setting in force, secrets masked."""
-    from schemas.settings import current_settings  # noqa: PLC0415
+    from schemas.settings import current_settings
 
     values = current_settings().model_dump(mode="json")
     if json_:

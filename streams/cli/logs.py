@@ -29,15 +29,13 @@ def set_up_logs(level: str = "") -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_tidy, renderer])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_tidy, renderer]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
 
 
-def _tidy(logger: object, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+def _tidy(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
     event.pop("_record", None)
     event.pop("_from_structlog", None)
     return event

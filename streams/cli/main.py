@@ -42,7 +42,7 @@ app = typer.Typer(
 def _root(
     log_level: Annotated[str, typer.Option(help="Least level logged: DEBUG, INFO, WARNING, ERROR.")] = "",
 ) -> None:
-    from streams.cli.logs import set_up_logs  # noqa: PLC0415
+    from streams.cli.logs import set_up_logs
 
     set_up_logs(log_level)
 
@@ -59,9 +59,9 @@ def register() -> None:
 
 def main() -> None:
     """Run the command line; a `HeadwaterError` or a wrong setting ends as one line on stderr and exit status 1."""
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from schemas.errors import HeadwaterError  # noqa: PLC0415
+    from schemas.errors import HeadwaterError
 
     register()
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def topics() -> None:
     """Create the topics that are missing; those that are there are left as they are, and checked."""
-    from schemas.settings import current_settings  # noqa: PLC0415
+    from schemas.settings import current_settings
 
     for line in asyncio.run(create_topics(current_settings())):
         typer.echo(line)
@@ -21,12 +21,12 @@ def topics() -> None:
 
 async def create_topics(settings: Settings) -> list[str]:
     """Create missing topics; a line for each topic. Raises `ConfigurationError`, `Unavailable`."""
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: PLC0415
-    from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code  # noqa: PLC0415
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+    from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-    from schemas.errors import ConfigurationError, Unavailable  # noqa: PLC0415
-    from schemas.settings import kafka_client_options  # noqa: PLC0415
-    from schemas.topics import TOPICS  # noqa: PLC0415
+    from schemas.errors import ConfigurationError, Unavailable
+    from schemas.settings import kafka_client_options
+    from schemas.topics import TOPICS
 
     admin = AIOKafkaAdminClient(**kafka_client_options(settings))
     try:
@@ -51,9 +51,9 @@ async def create_topics(settings: Settings) -> list[str]:
             ]
             response = await admin.create_topics(new)
             for name, code, *_ in response.topic_errors:
-                error = for_code(code)
-                if code and error is not TopicAlreadyExistsError:
-                    raise Unavailable(f"topic {name} could not be created: {error.__name__}")
+                failure = for_code(code)
+                if code and failure is not TopicAlreadyExistsError:
+                    raise Unavailable(f"topic {name} could not be created: {failure.__name__}")
                 lines.append(f"{name}: created, {wanted[name]} partitions")
     except KafkaError as error:
         raise Unavailable(f"Kafka at {settings.kafka}: {error!r}") from None

@@ -107,7 +107,7 @@ def take_event(data: dict[str, Any], origin: Origin, secret: bytes) -> Record:
         unlink(data, secret)
     event = read_event(data)
     kind = event.get("type", "cost")
-    settle(event)
+    settle(event, event.get("sent_at"))
     try:
         value = orjson.dumps(data)
     except TypeError as error:

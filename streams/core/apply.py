@@ -27,6 +27,9 @@ STEPS: Final[dict[str, Callable[[Sequence[Record], View, Scope], Outcome]]] = {
 }
 """Input topic -> its step."""
 
+_CAUSED_BY_DATA: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a record can make a step raise; a disk or a closed store raises other things, and is no record's fault."""
+
 
 def apply(topic: str, records: Sequence[Record], view: View, scope: Scope) -> Outcome:
     """What `records` of `topic`, all of partition ``scope.partition``, change."""
@@ -45,7 +48,7 @@ def apply_without_poison(topic: str, records: Sequence[Record], view: View, scop
     for record in records:
         try:
             step([record], view, scope)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the partition
+        except _CAUSED_BY_DATA as error:
             bad.append((record, f"{type(error).__name__}: {error}"))
         else:
             good.append(record)

@@ -61,7 +61,7 @@ def apply_conversions(records: Sequence[Record], view: View, scope: Scope) -> Ou
             event["site"],
             event.get("action", ""),
             event.get("order_id", ""),
-            event.get("conversion_event_id", event["event_id"]),
+            event.get("conversion_event_id") or event["event_id"],
         )
         read.append((record, event, named))
 

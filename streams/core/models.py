@@ -57,7 +57,7 @@ def time_decay(ages: Sequence[int], direct: Sequence[bool]) -> list[int]:
 def position_based(ages: Sequence[int], direct: Sequence[bool]) -> list[int]:
     """40 % each to the first and the latest, 20 % shared by those between; 50/50 of two, 100 of one."""
     count = len(ages)
-    if count <= 2:  # noqa: PLR2004 - the rule's own words
+    if count <= 2:
         return [1] * count
     middle = count - 2
     return [2 * middle, *([1] * middle), 2 * middle]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -27,11 +27,25 @@ Headers = list[tuple[str, bytes]]
 class Record(Protocol):
     """An input record as Kafka's client hands it over; times in ms."""
 
-    key: bytes | None
-    value: bytes | None
-    offset: int
-    timestamp: int
-    headers: Sequence[tuple[str, bytes]]
+    @property
+    def key(self) -> bytes | None:
+        """What it was partitioned by."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The event's bytes; None: a tombstone."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in its partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """When it was written, in ms since the epoch."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Headers in order; a name may come twice."""
 
 
 Output = tuple[bytes | None, bytes, Headers, int | None]
@@ -68,7 +82,7 @@ class Outcome:
     invalid: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     unmatched: int = 0
-    pane_changes: dict[tuple[int, ...] | tuple[object, ...], list[int]] = field(default_factory=dict)
+    pane_changes: dict[Any, list[int]] = field(default_factory=dict)
     latest: int = 0
 
     def state(self, topic: str, key: bytes, state_key: bytes, value: bytes, *, marked: bool = False) -> None:

@@ -120,7 +120,7 @@ class Registry:
         if found is None:
             found = self._defaults.get(site)
             if found is None:
-                if len(self._defaults) > 10_000:  # noqa: PLR2004 - names are the senders'; bound them
+                if len(self._defaults) > 10_000:
                     self._defaults.clear()
                 found = self._defaults[site] = Site(site)
         return found

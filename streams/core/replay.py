@@ -69,9 +69,7 @@ class Replay:
                 continue
             try:
                 data = parse_json(line)
-                topic = TOPIC_OF.get(data.get("type", "cost"))
-                if topic is None:
-                    raise Refused("schema", f"type: {str(data.get('type'))[:40]!r} is no event type")
+                topic = _topic_of(data)
                 timestamp = 0
                 if not data.get("received_at"):
                     data.pop("sent_at", None)
@@ -119,3 +117,11 @@ class Replay:
                     if record["type"] not in {"consent", "verdict"}:
                         found.append(record)
         return sorted(found, key=lambda t: (t["time"], t["event_id"].encode()))
+
+
+def _topic_of(data: dict[str, Any]) -> str:
+    kind = data.get("type", "cost")
+    topic = TOPIC_OF.get(kind)
+    if topic is None:
+        raise Refused("schema", f"type: {str(kind)[:40]!r} is no event type")
+    return topic

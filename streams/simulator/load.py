@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -63,10 +63,11 @@ class Load:
             elif kind == 1:
                 event |= {"type": "click", "campaign": campaign, "source": "google", "medium": "cpc", "cost": 0.25}
                 event["currency"] = "EUR"
-            elif kind == 4:  # noqa: PLR2004 - every fifth comes by itself
+            elif kind == 4:
                 event |= {"type": "landing", "url": f"https://{SITE}/p/{number % 997}"}
             else:
-                query = f"utm_source=google&utm_medium=cpc&utm_campaign={campaign}&gclid=EAIaIQ{rng.getrandbits(96):024x}"
+                gclid = f"EAIaIQ{rng.getrandbits(96):024x}"
+                query = f"utm_source=google&utm_medium=cpc&utm_campaign={campaign}&gclid={gclid}"
                 event |= {"type": "landing", "url": f"https://{SITE}/p/{number % 997}?{query}"}
                 event["referrer"] = "https://www.google.com/"
             yield "clicks", visitor.encode(), orjson.dumps(event)
@@ -80,7 +81,7 @@ async def produce(settings: Settings, load: Load, end_ms: int) -> None:
     )
     await producer.start()
     try:
-        batches = {}
+        batches: dict[tuple[str, int], Any] = {}
         for topic, key, value in load.make(end_ms):
             place = (topic, (int(murmurhash2(key, _SEED)) & 0x7FFFFFFF) % partitions)
             batch = batches.get(place)

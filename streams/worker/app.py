@@ -14,6 +14,7 @@ from schemas.topics import INPUTS
 from streams.worker.driver import App, Flow
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterable
 
     from schemas.settings import Settings
@@ -53,8 +54,8 @@ def create_app(
     for name in INPUTS:
         _add_agent(app, name, flow, take)
 
-    @app.on_partitions_assigned.connect
-    async def _assigned(sender: Any, assigned: set[Any], **_: Any) -> None:
+    @app.on_partitions_assigned.connect  # type: ignore[arg-type] # it is called with the set
+    async def _assigned(_sender: Any, assigned: set[Any], **_: Any) -> None:
         await on_assigned([TopicPartition(tp.topic, tp.partition) for tp in assigned if tp.topic in INPUTS])
 
     return app
@@ -75,11 +76,9 @@ def _add_agent(app: App, name: str, flow: Flow, take: Callable[[Batch], Awaitabl
 
 
 def _credentials(settings: Settings) -> Any:
-    import ssl  # noqa: PLC0415
+    from faust import SASLCredentials, SSLCredentials
 
-    from faust import SASLCredentials, SSLCredentials  # noqa: PLC0415
-
-    from schemas.settings import kafka_client_options  # noqa: PLC0415
+    from schemas.settings import kafka_client_options
 
     options = kafka_client_options(settings)
     context: ssl.SSLContext | None = options.get("ssl_context")

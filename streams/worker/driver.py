@@ -31,8 +31,8 @@ _FETCH_WAIT_MS: Final = 500
 class Batch:
     """Records of one partition, in the shape that Faust expects of a single record.
 
-    `value` is the batch itself; `records` are its records; `start` and `next` are the fetch positions before and after them; `epoch` says after
-    which seek they were fetched.
+    `value` is the batch itself; `records` are its records; `start` and `next` are the fetch positions before and after
+    them; `epoch` says after which seek they were fetched.
     """
 
     __slots__ = (
@@ -151,15 +151,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
-        flow: Flow = self.app.flow
+        flow: Flow = self.app.flow  # type: ignore[attr-defined] # the worker's own app has it
         subscriptions = fetcher._subscriptions  # noqa: SLF001
         assigned = consumer.assignment()
-        for tp, offset, epoch in flow.seeks():
+        for tp, offset, wanted in flow.seeks():
             if tp in assigned:
                 consumer.seek(tp, offset)
                 # Faust drops what lies below its own idea of the position.
                 self.consumer._read_offset[tp] = None  # noqa: SLF001
-                flow.sought(tp, epoch)
+                flow.sought(tp, wanted)
         active = [tp for tp in assigned if active_partitions is None or tp in active_partitions]
         ready = [tp for tp in active if flow.has_room(tp)]
         wait = _LONGEST_WAIT if len(ready) == len(active) else _SHORT_WAIT
@@ -176,7 +176,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             state = before[tp]
             if epoch is None or not records:
                 continue
-            start = starts[tp] if starts[tp] is not None else records[0].offset
+            position = starts[tp]
+            start = records[0].offset if position is None else position
             after = state.position if state.has_valid_position else records[-1].offset + 1
             flow.taken(tp)
             batches[tp] = [Batch(records, start, after, epoch, state.highwater or after)]
@@ -189,11 +190,11 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
-    async def _commit(self, offsets: Any) -> bool:
+    async def _commit(self, offsets: Any) -> bool:  # noqa: ARG002 - Faust's signature
         """Offsets travel in the units' transactions."""
         return True
 
-    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's
         """Offsets travel in the units' transactions."""
         return False
 

@@ -70,7 +70,9 @@ class RegistryFeed:
             try:
                 self.registry.put(_ENTRY.validate_json(record.value))
             except ValidationError as error:
-                log.error("registry_entry_refused", key=repr(record.key), offset=record.offset, error=str(error))
+                log.error(  # noqa: TRY400 - the entry is wrong, not this code
+                    "registry_entry_refused", key=repr(record.key), offset=record.offset, error=str(error)
+                )
 
     async def stop(self) -> None:
         """Stop following."""

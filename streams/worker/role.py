@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka.errors import KafkaConnectionError
@@ -65,9 +65,7 @@ class Worker:
             await self.units.start()
         except (KafkaConnectionError, OSError) as error:
             raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
-        app = self._app = create_app(
-            self._settings, self._flow, take=self.units.take, on_assigned=self._assigned
-        )
+        app = self._app = create_app(self._settings, self._flow, take=self.units.take, on_assigned=self._assigned)
         app.finalize()
         # What lives as long as the process need not be looked at by every collection; batches make few cycles.
         gc.collect()
@@ -105,7 +103,8 @@ class Worker:
         """Whether the group says, now, that we are a member of its present generation."""
         if self._app is None:
             return False
-        thread = self._app.consumer._thread  # noqa: SLF001
+        consumer: Any = self._app.consumer
+        thread = consumer._thread  # noqa: SLF001
         coordinator = thread._ensure_consumer()._coordinator  # noqa: SLF001
         found: bool = await thread.call_thread(coordinator._do_heartbeat)  # noqa: SLF001
         return found
@@ -113,7 +112,7 @@ class Worker:
 
 def run(settings: Settings) -> None:
     """Run a worker in this process."""
-    import uvloop  # noqa: PLC0415
+    import uvloop
 
     uvloop.install()
 

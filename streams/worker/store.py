@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
@@ -34,7 +34,7 @@ def _options() -> Options:
     options.set_max_background_jobs(2)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
-    table.set_bloom_filter(10, False)  # noqa: FBT003
+    table.set_bloom_filter(10, False)
     table.set_block_cache(_BLOCK_CACHE)
     options.set_block_based_table_factory(table)
     return options
@@ -51,7 +51,7 @@ class Store:
     def _open(self) -> None:
         self._db = Rdict(str(self.path), _options(), access_type=AccessType.read_write())
         options = WriteOptions()
-        options.disable_wal = True
+        options.disable_wal = True  # type: ignore[method-assign, assignment] # a property; the stub errs
         self._db.set_write_options(options)
         self._write_options = options
         found = self._db.get(_META)
@@ -61,8 +61,7 @@ class Store:
         """The values of `keys`, in their order."""
         if not keys:
             return []
-        found: list[bytes | None] = self._db.get(list(keys))
-        return found
+        return cast("list[bytes | None]", self._db.get(list(keys)))
 
     def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         """All entries whose key starts with `prefix`, in key order."""
@@ -96,7 +95,7 @@ class Store:
         put = batch.put
         for key, value in puts.items():
             put(key, value)
-        self.meta["positions"] = self.positions | positions
+        self.meta["positions"] = {**self.positions, **positions}
         self.meta["written_at"] = time.time()
         put(_META, orjson.dumps(self.meta))
         self._db.write(batch, self._write_options)

@@ -51,7 +51,7 @@ waits for whoever computes meanwhile."""
 class Unit:
     """One partition's store, producer and position. `start` and `close` frame its life; `take` handles a batch."""
 
-    def __init__(  # noqa: PLR0913 - the pieces of a worker, each passed in
+    def __init__(
         self,
         settings: Settings,
         partition: int,
@@ -191,9 +191,7 @@ class Unit:
                 return True
         if batch.start == position:
             return True
-        log.warning(
-            "position_restored", topic=tp.topic, partition=tp.partition, fetched=batch.start, position=position
-        )
+        log.warning("position_restored", topic=tp.topic, partition=tp.partition, fetched=batch.start, position=position)
         self._epochs[batch.topic] = self._flow.release(tp, position)
         return False
 
@@ -209,7 +207,11 @@ class Unit:
         committed = time.monotonic()
         store.write(
             outcome.puts,
-            {topic: end for (topic, partition), end in ends.items() if partition == self.partition and topic != batch.topic},
+            {
+                topic: end
+                for (topic, partition), end in ends.items()
+                if partition == self.partition and topic != batch.topic
+            },
         )
         self.positions[batch.topic] = batch.next
         self.highwaters[batch.topic] = batch.highwater
@@ -227,7 +229,9 @@ class Unit:
             log.exception("batch_failed", topic=batch.topic, partition=self.partition, start=batch.start)
             outcome, problems = apply_without_poison(batch.topic, batch.records, store, scope)
             for problem in problems:
-                log.error("record_refused", topic=batch.topic, partition=self.partition, problem=problem)
+                log.error(  # noqa: TRY400 - the traceback is in batch_failed
+                    "record_refused", topic=batch.topic, partition=self.partition, problem=problem
+                )
             return outcome
 
     def _hold(self) -> None:

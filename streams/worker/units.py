@@ -78,7 +78,9 @@ class Units:
             numbers.setdefault(tp.partition, set()).add(tp.topic)
         for number, topics in numbers.items():
             if topics != set(INPUTS):
-                raise ConfigurationError(f"partition {number} came with {sorted(topics)} only; all inputs belong together")
+                raise ConfigurationError(
+                    f"partition {number} came with {sorted(topics)} only; all inputs belong together"
+                )
         self._flow.forget_outstanding()
         for number in self._units.keys() - numbers.keys():
             self._close(number)

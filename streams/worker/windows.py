@@ -28,7 +28,9 @@ WINDOWS: Final = {"5m": 5, "1h": 60, "24h": 1440}
 """Label -> minutes, the current one included."""
 Series = tuple[str, str, str, str]
 """site, channel, campaign, currency"""
-_IMPRESSIONS, _CLICKS, _LANDINGS, _COST = (TRAFFIC.index(n) for n in ("impressions", "clicks", "landings", "cost_micros"))
+_IMPRESSIONS, _CLICKS, _LANDINGS, _COST = (
+    TRAFFIC.index(n) for n in ("impressions", "clicks", "landings", "cost_micros")
+)
 _MILLION: Final = 1_000_000
 
 
@@ -38,18 +40,32 @@ class UnitWindows:
     def __init__(self, store: Store, minute: int) -> None:
         self._store = store
         self._minute = minute
+        self._pending: dict[tuple[int, str, str, str, str], list[int]] = {}
         self.totals: dict[str, dict[Series, list[int]]] = {label: {} for label in WINDOWS}
         longest = max(WINDOWS.values())
         for pane_minute, series, numbers in self._panes(minute - longest + 1, minute + 1):
             self._add(pane_minute, series, numbers, 1)
 
     def change(self, changes: dict[Any, list[int]]) -> None:
-        """Take committed changes of panes into account; keys begin minute, site, channel, campaign, end with currency."""
+        """Take committed changes of panes into account; keys begin minute, site, channel, campaign, end with currency.
+
+        They are only gathered here, by minute and series, and added to the windows when someone looks.
+        """
+        pending = self._pending
         for dimensions, numbers in changes.items():
-            self._add(dimensions[0], (*dimensions[1:4], dimensions[-1]), numbers, 1)
+            key = (dimensions[0], *dimensions[1:4], dimensions[7])
+            old = pending.get(key)
+            pending[key] = numbers if old is None else add(old, numbers)
+
+    def settle(self) -> None:
+        """Add what was gathered to the windows."""
+        pending, self._pending = self._pending, {}
+        for (minute, *series), numbers in pending.items():
+            self._add(minute, (series[0], series[1], series[2], series[3]), numbers, 1)
 
     def advance(self, minute: int) -> None:
         """Let time pass up to `minute`."""
+        self.settle()
         while self._minute < minute:
             self._minute += 1
             entering = list(self._panes(self._minute, self._minute + 1))
@@ -93,7 +109,9 @@ class WindowMetrics:
         minute = int(time.time() // 60)
         labels = ["site", "channel", "campaign", "window"]
         families = {
-            "impressions": GaugeMetricFamily("headwater_window_impressions", "Impressions in the window.", labels=labels),
+            "impressions": GaugeMetricFamily(
+                "headwater_window_impressions", "Impressions in the window.", labels=labels
+            ),
             "clicks": GaugeMetricFamily("headwater_window_clicks", "Clicks in the window.", labels=labels),
             "visits": GaugeMetricFamily("headwater_window_visits", "Clicks and landings in the window.", labels=labels),
             "cost": GaugeMetricFamily("headwater_window_cost", "Cost in the window.", labels=[*labels, "currency"]),
@@ -150,5 +168,5 @@ def _fill(families: dict[str, GaugeMetricFamily], window: str, merged: dict[Seri
     for (site, channel, campaign), seen in traffic.items():
         for name, number in zip(("impressions", "clicks", "visits"), seen, strict=True):
             families[name].add_metric([site, channel, campaign, window], number)
-    for (site, channel, campaign, model), number in conversions.items():
-        families["conversions"].add_metric([site, channel, campaign, window, model], number / _MILLION)
+    for (site, channel, campaign, name), number in conversions.items():
+        families["conversions"].add_metric([site, channel, campaign, window, name], number / _MILLION)

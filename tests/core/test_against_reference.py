@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from streams.core import clicks
 from streams.core.registry import Registry
 from tests.reference.cluster import Cluster
 from tests.reference.compare import assert_same
@@ -38,8 +39,10 @@ def examples(count):
 def check(events, entries, partitions, seed):
     """The core comes to what the reference does, and every record is counted once."""
     result = reference(events, Registry(entries))
-    cluster = Cluster(Registry(entries), partitions, seed)
-    cluster.run(events)
+    cluster = Cluster(Registry(entries), partitions, seed, most=[3, 7, 40][seed % 3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clicks, "CHUNK", [1, 2, 5, clicks.CHUNK][seed % 4])
+        cluster.run(events)
     assert_same(cluster, result)
     counts = cluster.counts
     inputs = ("clicks", "conversions")

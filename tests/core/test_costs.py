@@ -6,7 +6,7 @@ import itertools
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.registry import SiteEntry
@@ -58,6 +58,7 @@ def test_a_statement_is_spread_over_its_hours_exactly():
     assert [clicked for _, _, _, clicked in hours] == [1] + [0] * 23
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12), st.integers(0, 10**7), st.integers(1, 10**7))
 def test_parts_of_hours_bear_their_part(amount, start, length):
     """In proportion to what of the hour the period covers; the sum is exact."""

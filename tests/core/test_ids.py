@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.ids import (
@@ -45,6 +45,7 @@ def test_what_a_conversion_s_id_is_of():
     assert len(set(distinct)) == len(distinct)
 
 
+@settings(deadline=None)
 @given(texts, texts, texts, texts)
 def test_a_visitor_is_site_and_visitor_id(site, visitor, other_site, other_visitor):
     """No two look alike, however they are joined."""
@@ -70,6 +71,7 @@ def test_partitions_are_kafka_s(key, hashed):
     assert partition_of(key, 12) == (hashed & 0x7FFFFFFF) % 12
 
 
+@settings(deadline=None)
 @given(texts, texts, st.binary(max_size=16))
 def test_a_click_id_says_who_and_what_and_can_be_verified(visitor, campaign, nonce):
     """By any of the keys; it fits into an address as it is."""
@@ -112,6 +114,7 @@ def test_what_is_no_click_id_of_ours(text):
     assert verify_click_id(text, KEYS) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_the_reader(text):
     """Whatever an address carries."""

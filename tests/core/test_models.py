@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.reasons import MODELS
@@ -98,6 +98,7 @@ def test_decay_counts_from_the_youngest():
     assert shown("time_decay", [10 * DAY, 3 * DAY]) == shown("time_decay", [87 * DAY, 80 * DAY])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 90 * DAY), st.booleans()), min_size=1, max_size=12),
     st.integers(-(10**12), 10**12),

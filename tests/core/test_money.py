@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.money import split
@@ -38,6 +38,7 @@ def test_equal_remainders_of_different_weights_go_to_the_earlier():
     assert split(2, [1, 4, 1]) == [1, 1, 0]
 
 
+@settings(deadline=None)
 @given(
     st.integers(-(10**18), 10**18),
     st.lists(st.integers(0, 10**70), min_size=1, max_size=30).filter(any),
@@ -52,6 +53,7 @@ def test_shares_sum_to_the_amount_and_lie_within_one_of_the_exact_share(amount, 
     assert found == shares(amount, weights)
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**18), 10**18), st.lists(st.integers(1, 1000), min_size=1, max_size=30))
 def test_a_negative_amount_splits_as_the_positive_one(amount, weights):
     """A refund takes back exactly what was credited."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.reasons import MODELS
-from streams.core.panes import KPIS, TRAFFIC, WIDTH, add_attribution, add_touch, read_pane, write_pane
+from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, add_attribution, add_touch, read_pane, write_pane
 from tests.reference.events import T0
 from tests.reference.shop import adjustment, click, only, purchase, run
 
@@ -20,16 +20,25 @@ def kpis_of(cluster, model="linear"):
 
 
 def test_a_pane_is_read_as_it_was_written():
-    """Models with nothing are left out and come back as zeros."""
+    """Models with nothing are left out; without any, a pane is its traffic alone."""
     numbers = list(range(WIDTH))
     assert read_pane(write_pane(DIMENSIONS, numbers)) == numbers
-    numbers = [5, 0, 0, 0, 0] + [0] * (WIDTH - 5)
-    record = write_pane(DIMENSIONS, numbers)
-    assert (record["models"], record["impressions"]) == ({}, 5)
-    assert read_pane(record) == numbers
+    for numbers in ([5, 0, 0, 0, 0], [5] + [0] * (WIDTH - 1)):
+        record = write_pane(DIMENSIONS, numbers)
+        assert (record["models"], record["impressions"]) == ({}, 5)
+        assert read_pane(record) == [5, 0, 0, 0, 0]
     numbers[len(TRAFFIC) + len(KPIS) + 1] = -7
     assert write_pane(DIMENSIONS, numbers)["models"] == {MODELS[1]: [0, -7, 0, 0, 0, 0]}
     assert read_pane(write_pane(DIMENSIONS, numbers)) == numbers
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_panes_with_models_and_without_add_up(sign):
+    """The shorter one has zeros for the rest."""
+    short, long = [1, 2, 3, 4, 5], list(range(WIDTH))
+    assert add(short, short, sign) == [number + sign * number for number in short]
+    assert add(long, short, sign) == [long[n] + sign * short[n] for n in range(5)] + long[5:]
+    assert add(short, long, sign) == [short[n] + sign * long[n] for n in range(5)] + [sign * n for n in long[5:]]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,15 @@ def key_of(event):
     return event.get("order_id") or event.get("conversion_event_id") or event["event_id"]
 
 
+class Written(NamedTuple):
+    """An output record, as it lies in a log."""
+
+    key: bytes | None
+    value: bytes
+    headers: list
+    timestamp: int | None
+
+
 class Cluster:
     """Units of a number of partitions over one set of logs."""
 
@@ -98,7 +107,7 @@ class Cluster:
         for _ in batch:
             queue.popleft()
         for (target, partition), outputs in outcome.outputs.items():
-            for output in outputs:
+            for output in map(Written._make, outputs):
                 if target in INPUTS:
                     key, value, headers, timestamp = output
                     self.put(target, partition, value, key, timestamp or 0, headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import Refused
@@ -222,6 +222,7 @@ def test_money_is_read_as_written(amount, expected):
     assert read_money(amount) == expected
 
 
+@settings(deadline=None)
 @given(st.decimals(-(10**11), 10**11, places=9))
 def test_money_is_the_reference_s(amount):
     """Any number of places."""
@@ -236,6 +237,7 @@ def test_money_that_is_none(amount):
         read_money(amount)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader(raw):
     """Refused, or an object."""
@@ -254,6 +256,7 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(
         [click("a"), consent("a", "denied"), verdict("a", "b"), purchase(), adjustment("a", "restate", value=1), COST]
