@@ -22,6 +22,7 @@ bench = typer.Typer(help="Measure headwater on this machine.", no_args_is_help=T
 
 _DEADLINE_S = 300.0
 _POLL_S = 0.02
+_PROFILER = Path(sys.executable).with_name("py-spy")
 _WATCHED = "name[]=headwater_events_total&name[]=headwater_restore_seconds_count"
 
 
@@ -102,8 +103,8 @@ async def _measure(settings: Settings, events: int, profile: Path | None) -> dic
         began, used = time.monotonic(), sum(seen.cpu_times()[:2])
         if profile is not None:
             profiler = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("py-spy")),
-                *("record", "-n", "-r", "200", "-f", "raw", "-d", "60", "-o", str(profile), "-p", str(process.pid)),
+                str(_PROFILER),
+                *("record", "--gil", "-r", "250", "-f", "raw", "-d", "60", "-o", str(profile), "-p", str(process.pid)),
                 stdout=asyncio.subprocess.DEVNULL,
             )
         await _until(url, lambda metrics: metrics["read"] >= events)

@@ -59,8 +59,6 @@ def register() -> None:
 
 def main() -> None:
     """Run the command line; a `HeadwaterError` or a wrong setting ends as one line on stderr and exit status 1."""
-    from pydantic import ValidationError
-
     from schemas.errors import HeadwaterError
 
     register()
@@ -68,10 +66,22 @@ def main() -> None:
         app()
     except HeadwaterError as error:
         sys.exit(f"headwater: {error}")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(f"headwater: HEADWATER_{name}: {first['msg']}")
+    except ValueError as error:
+        wrong = _wrong_setting(error)
+        if not wrong:
+            raise
+        sys.exit(f"headwater: {wrong}")
+
+
+def _wrong_setting(error: ValueError) -> str:
+    """One line about a setting that does not validate; empty where `error` is about something else."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError) or error.title != "Settings":
+        return ""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = "_".join(str(part) for part in first["loc"]).upper()
+    return f"HEADWATER_{name}: {first['msg']}"
 
 
 if __name__ == "__main__":

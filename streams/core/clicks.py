@@ -98,7 +98,11 @@ def _apply_chunk(
             waiting[key] = event["fp"]
             together.setdefault(visitor, []).append((key, touch))
             continue
-        reasons = NO_STATEMENTS.reasons(touch, registry.site(touch["site"], touch["time"]).consent_default)
+        consent_default = registry.site(touch["site"], touch["time"]).consent_default
+        if "consent" in touch or consent_default != "granted":
+            reasons = NO_STATEMENTS.reasons(touch, consent_default)
+        else:
+            reasons = []
         touch["invalid_reasons"] = reasons
         touch["valid"] = not reasons
         if reasons:

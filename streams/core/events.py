@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.errors import Refused
-from schemas.events import Event, parse_json, read_event
+from schemas.events import Event, parse_json, read_event, read_touch
 from streams.core.ids import fingerprint
 
 CLOCK_TOLERANCE_MS: Final = 5 * 60_000
@@ -37,7 +37,7 @@ def accept(value: bytes | None, timestamp: int, topic: str) -> Event:
     """
     if value is None:
         raise Refused("malformed", "the record has no value")
-    event = read_event(parse_json(value), topic)
+    event = (read_touch(value) if topic == "clicks" else None) or read_event(parse_json(value), topic)
     take = event.pop
     received = take("received_at", timestamp)
     sent = take("sent_at", None)
