@@ -245,7 +245,7 @@ def read_touch(raw: bytes) -> Event | None:
     return _normal(event)
 
 
-def read_event(data: dict[str, Any], topic: str | None = None) -> Event:  # noqa: C901, PLR0912 - flat: it is hot
+def read_event(data: dict[str, Any], topic: str | None = None) -> Event:
     """Check the object `data` and bring it into normal form.
 
     Where `topic` is given the event must belong there. Raises `Refused` (``schema``, ``too_large``).

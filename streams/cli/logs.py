@@ -8,9 +8,15 @@ import sys
 
 import structlog
 
+CLIENTS = ("aiokafka", "urllib3")
+"""Loggers of the clients of Kafka and ClickHouse, which tell of every attempt."""
 
-def set_up_logs(level: str = "") -> None:
-    """Configure structlog and the standard library's logging; `level` empty: ``HEADWATER_LOG_LEVEL``, else INFO."""
+
+def set_up_logs(level: str = "", *, clients: bool = True) -> None:
+    """Configure structlog and the standard library's logging; `level` empty: ``HEADWATER_LOG_LEVEL``, else INFO.
+
+    `clients` False leaves out what `CLIENTS` log: for commands whose one line of error says what came of it.
+    """
     name = (level or os.environ.get("HEADWATER_LOG_LEVEL") or "INFO").upper()
     number = logging.getLevelNamesMapping().get(name, logging.INFO)
     on_terminal = sys.stderr.isatty()
@@ -30,6 +36,8 @@ def set_up_logs(level: str = "") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_tidy, renderer]))
+    if not clients:
+        handler.addFilter(lambda record: not record.name.startswith(CLIENTS))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))

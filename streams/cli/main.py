@@ -28,6 +28,9 @@ COMMANDS = {
 }
 """Command -> its module in `streams.cli`, which holds a function, or a `typer.Typer` group, of the same name."""
 
+ROLES = frozenset({"collector", "worker", "sink"})
+"""Commands that run on and log; the others end with a result or one line of error."""
+
 app = typer.Typer(
     name="headwater",
     help="Conversion tracking whose numbers are provably right: clicks and conversions in, credit by channel out.",
@@ -40,11 +43,12 @@ app = typer.Typer(
 
 @app.callback()
 def _root(
+    context: typer.Context,
     log_level: Annotated[str, typer.Option(help="Least level logged: DEBUG, INFO, WARNING, ERROR.")] = "",
 ) -> None:
     from streams.cli.logs import set_up_logs
 
-    set_up_logs(log_level)
+    set_up_logs(log_level, clients=context.invoked_subcommand in ROLES)
 
 
 def register() -> None:

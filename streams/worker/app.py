@@ -71,7 +71,7 @@ def _add_agent(app: App, name: str, flow: Flow, take: Callable[[Batch], Awaitabl
             try:
                 await take(batch)
             finally:
-                flow.done(TopicPartition(batch.topic, batch.partition))
+                flow.done(TopicPartition(batch.topic, batch.partition), batch.epoch)
                 event.ack()
 
 

@@ -9,6 +9,8 @@ consumer's thread, asked for through `Flow`.
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import faust
@@ -73,60 +75,97 @@ class Batch:
         self.highwater = highwater
         self.records = records
 
+    def halves(self) -> tuple[Batch, Batch]:
+        """The batch in two, of at least two records; the second starts where the first ends."""
+        middle = len(self.records) // 2
+        between = self.records[middle].offset
+        return (
+            Batch(self.records[:middle], self.start, between, self.epoch, self.highwater),
+            Batch(self.records[middle:], between, self.next, self.epoch, self.highwater),
+        )
+
+
+@dataclass(slots=True)
+class _Course:
+    """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out."""
+
+    epoch: int
+    start: int
+    reached: int
+    outstanding: int = 0
+
 
 class Flow:
     """Which partitions may be fetched, and from where: the units say, the driver obeys.
 
-    Written by the units' loop and read by the consumer's thread; each entry is replaced whole.
+    Written by the units' loop and by the consumer's thread, hence the lock. What was fetched before a release counts no
+    more: a batch that a rebalance threw away can hold nothing up.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._wanted: dict[TopicPartition, tuple[int, int]] = {}
-        self._current: dict[TopicPartition, int] = {}
-        self._outstanding: dict[TopicPartition, int] = {}
+        self._courses: dict[TopicPartition, _Course] = {}
         self._epoch = 0
 
     def release(self, tp: TopicPartition, offset: int) -> int:
         """Fetch `tp` from `offset` on; returns the epoch that its batches will bear."""
-        self._epoch += 1
-        self._current.pop(tp, None)
-        self._wanted[tp] = (offset, self._epoch)
-        return self._epoch
+        with self._lock:
+            self._epoch += 1
+            self._courses.pop(tp, None)
+            self._wanted[tp] = (offset, self._epoch)
+            return self._epoch
 
     def hold(self, tp: TopicPartition) -> None:
         """Fetch `tp` no more."""
-        self._wanted.pop(tp, None)
-        self._current.pop(tp, None)
+        with self._lock:
+            self._wanted.pop(tp, None)
+            self._courses.pop(tp, None)
 
-    def done(self, tp: TopicPartition) -> None:
-        """One batch of `tp` is done with."""
-        self._outstanding[tp] = max(0, self._outstanding.get(tp, 0) - 1)
+    def done(self, tp: TopicPartition, epoch: int) -> None:
+        """One batch of `tp`, fetched in `epoch`, is done with."""
+        with self._lock:
+            course = self._courses.get(tp)
+            if course is not None and course.epoch == epoch:
+                course.outstanding -= 1
 
-    def forget_outstanding(self) -> None:
-        """All that was fetched has been thrown away (a rebalance)."""
-        self._outstanding.clear()
+    def idle_at(self, tp: TopicPartition) -> int:
+        """Up to where `tp` is done with, markers and aborted records included; 0 where unknown or at work."""
+        with self._lock:
+            course = self._courses.get(tp)
+            return course.reached if course is not None and not course.outstanding else 0
 
     def seeks(self) -> list[tuple[TopicPartition, int, int]]:
         """The seeks to make now: (partition, offset, epoch)."""
-        return [(tp, offset, epoch) for tp, (offset, epoch) in list(self._wanted.items())]
+        with self._lock:
+            return [(tp, offset, epoch) for tp, (offset, epoch) in self._wanted.items()]
 
-    def sought(self, tp: TopicPartition, epoch: int) -> None:
+    def sought(self, tp: TopicPartition, offset: int, epoch: int) -> None:
         """A seek was made."""
-        if self._wanted.get(tp, (0, 0))[1] == epoch:
-            del self._wanted[tp]
-            self._current[tp] = epoch
+        with self._lock:
+            if self._wanted.get(tp) == (offset, epoch):
+                del self._wanted[tp]
+                self._courses[tp] = _Course(epoch, offset, offset)
 
-    def epoch(self, tp: TopicPartition) -> int | None:
-        """The epoch in force for `tp`; None where it is held."""
-        return self._current.get(tp)
+    def ready(self, tp: TopicPartition) -> _Course | None:
+        """The course of `tp` where it is released and has not too many batches under way."""
+        course = self._courses.get(tp)
+        return course if course is not None and course.outstanding < MOST_OUTSTANDING else None
 
-    def has_room(self, tp: TopicPartition) -> bool:
-        """Whether `tp` is released and has not too many batches under way."""
-        return tp in self._current and self._outstanding.get(tp, 0) < MOST_OUTSTANDING
+    def passed(self, tp: TopicPartition, course: _Course, position: int) -> None:
+        """The fetcher went on to `position` without finding a record."""
+        with self._lock:
+            if self._courses.get(tp) is course:
+                course.reached = position
 
-    def taken(self, tp: TopicPartition) -> None:
-        """A batch of `tp` was fetched."""
-        self._outstanding[tp] = self._outstanding.get(tp, 0) + 1
+    def taken(self, tp: TopicPartition, course: _Course, position: int) -> bool:
+        """A batch that ends at `position` was fetched; False where `tp` has been released anew or held since."""
+        with self._lock:
+            if self._courses.get(tp) is not course:
+                return False
+            course.start = course.reached = position
+            course.outstanding += 1
+            return True
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -154,38 +193,57 @@ class _Thread(driver.AIOKafkaConsumerThread):
         flow: Flow = self.app.flow  # type: ignore[attr-defined] # the worker's own app has it
         subscriptions = fetcher._subscriptions  # noqa: SLF001
         assigned = consumer.assignment()
-        for tp, offset, wanted in flow.seeks():
+        for tp, offset, epoch in flow.seeks():
             if tp in assigned:
                 consumer.seek(tp, offset)
-                # Faust drops what lies below its own idea of the position.
-                self.consumer._read_offset[tp] = None  # noqa: SLF001
-                flow.sought(tp, wanted)
+                flow.sought(tp, offset, epoch)
         active = [tp for tp in assigned if active_partitions is None or tp in active_partitions]
-        ready = [tp for tp in active if flow.has_room(tp)]
+        courses = {tp: course for tp in active if (course := flow.ready(tp)) is not None}
+        ready = list(courses)
         wait = _LONGEST_WAIT if len(ready) == len(active) else _SHORT_WAIT
         with subscriptions.fetch_context():
             if not ready:
                 await asyncio.sleep(_SHORT_WAIT)
                 return {}
             before = {tp: subscriptions.subscription.assignment.state_value(tp) for tp in ready}
-            starts = {tp: state.position if state.has_valid_position else None for tp, state in before.items()}
+            stood = {tp: state.position if state.has_valid_position else None for tp, state in before.items()}
             found = await fetcher.fetched_records(ready, timeout=min(wait, timeout or wait), max_records=max_records)
         batches = {}
-        for tp, records in found.items():
-            epoch = flow.epoch(tp)
-            state = before[tp]
-            if epoch is None or not records:
+        for tp, course in courses.items():
+            state, records = before[tp], found.get(tp)
+            if not records:
+                if state.has_valid_position:
+                    flow.passed(tp, course, state.position)
                 continue
-            position = starts[tp]
-            start = records[0].offset if position is None else position
+            # Markers and aborted records that earlier fetches went over belong to this batch; but where the position is
+            # another than we left (Kafka deleted what was there), the batch starts where it was found.
+            start = course.start if stood[tp] == course.reached else stood[tp]
             after = state.position if state.has_valid_position else records[-1].offset + 1
-            flow.taken(tp)
-            batches[tp] = [Batch(records, start, after, epoch, state.highwater or after)]
+            if flow.taken(tp, course, after):
+                first = records[0].offset if start is None else start
+                batches[tp] = [Batch(records, first, after, course.epoch, state.highwater or after)]
         return batches
+
+
+class _NoOffsets(dict[Any, int | None]):
+    """Faust's idea of how far it has read: none, else it drops what lies below after a seek."""
+
+    def __getitem__(self, tp: Any) -> int | None:
+        return None
+
+    def __setitem__(self, tp: Any, offset: int | None) -> None:
+        """Units know where they stand."""
 
 
 class Consumer(driver.Consumer):
     """Faust's consumer without its bookkeeping of single offsets."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_offset = _NoOffsets()
+
+    async def perform_seek(self) -> None:
+        """Faust seeks to the committed offsets after each rebalance; the units say from where to go on."""
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)

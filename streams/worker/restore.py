@@ -110,9 +110,13 @@ class Restorer:
         """
         tps = [TopicPartition(topic, self._partition) for topic in topics]
         starts = await self._consumer.beginning_offsets(tps)
+        ends = await self._consumer.end_offsets(tps)
         found = {}
         for tp in tps:
             offset = await self._consumer.committed(tp)
+            if offset is not None and offset > ends[tp]:
+                log.error("log_replaced", topic=tp.topic, partition=tp.partition, position=offset, log_end=ends[tp])
+                offset = None
             found[tp.topic] = starts[tp] if offset is None else offset
         return found
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaError
 from prometheus_client import REGISTRY
 
-from schemas.errors import HeadwaterError, Unavailable
+from schemas.errors import ConfigurationError, HeadwaterError, Unavailable
 from sinks.prometheus.server import MetricsServer
 from streams.worker.app import create_app
 from streams.worker.driver import Flow
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+STOP_S: Final = 8.0
+"""A stop in order that takes longer is cut short."""
+
 
 class Worker:
     """One worker process."""
@@ -42,6 +47,7 @@ class Worker:
         self._registry = RegistryFeed(settings)
         self.units = Units(settings, self._flow, self._registry, self._still_member)
         self._app: App | None = None
+        self._generation = 0
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
 
@@ -51,7 +57,13 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         server = MetricsServer(self._settings.worker_host, self._settings.worker_metrics_port, self.ready)
-        await server.start()
+        try:
+            await server.start()
+        except OSError as error:
+            await self.units.stop()
+            raise ConfigurationError(
+                f"metrics cannot be served on {server.host}:{server.port}, set HEADWATER_WORKER_METRICS_PORT: {error}"
+            ) from None
         REGISTRY.register(self.units.windows)
         try:
             await self._serve()
@@ -61,10 +73,14 @@ class Worker:
 
     async def _serve(self) -> None:
         try:
-            await self._registry.start()
             await self.units.start()
-        except (KafkaConnectionError, OSError) as error:
-            raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
+            await self._registry.start()
+        except Exception as error:
+            await self.units.stop()
+            await self._registry.stop()
+            if isinstance(error, KafkaError | OSError):
+                raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
+            raise
         app = self._app = create_app(self._settings, self._flow, take=self.units.take, on_assigned=self._assigned)
         app.finalize()
         # What lives as long as the process need not be looked at by every collection; batches make few cycles.
@@ -77,9 +93,7 @@ class Worker:
         asked = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({stopped, asked}, return_when=asyncio.FIRST_COMPLETED)
         crashed = not self._stopping.is_set() or self._failure is not None
-        await app.stop()
-        await self.units.stop()
-        await self._registry.stop()
+        await self._stop(app)
         for task in (stopped, asked):
             task.cancel()
         if self._failure is not None:
@@ -88,6 +102,19 @@ class Worker:
             raise Unavailable("the Faust application stopped by itself")
         log.info("worker_stopped")
 
+    async def _stop(self, app: App) -> None:
+        async def in_order() -> None:
+            await app.stop()
+            await self.units.stop()
+            await self._registry.stop()
+
+        _, late = await asyncio.wait({asyncio.create_task(in_order())}, timeout=STOP_S)
+        if late:
+            # Kafka is away, and its client does not let go. Nothing is lost: a kill at any moment is survived.
+            log.warning("stop_cut_short", seconds=STOP_S)
+            sys.stderr.flush()
+            os._exit(0 if self._failure is None else 1)
+
     def ready(self) -> tuple[bool, str]:
         """Whether the worker works, else why not."""
         return self.units.ready()
@@ -95,19 +122,23 @@ class Worker:
     async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
         try:
             await self.units.assign(assigned)
+            if self._app is not None:
+                self._generation = self._app.consumer_generation_id
         except HeadwaterError as error:
             self._failure = error
             self._stopping.set()
 
     async def _still_member(self) -> bool:
-        """Whether the group says, now, that we are a member of its present generation."""
+        """Whether the group says, now, that the assignment we work by is the one in force."""
         if self._app is None:
             return False
         consumer: Any = self._app.consumer
         thread = consumer._thread  # noqa: SLF001
         coordinator = thread._ensure_consumer()._coordinator  # noqa: SLF001
+        if coordinator.generation != self._generation:
+            return False
         found: bool = await thread.call_thread(coordinator._do_heartbeat)  # noqa: SLF001
-        return found
+        return found and coordinator.generation == self._generation
 
 
 def run(settings: Settings) -> None:

@@ -11,13 +11,17 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
+import structlog
 from rocksdict import AccessType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
+from schemas.errors import StateError
 from streams.core.state import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+log = structlog.get_logger()
 
 _META: Final = b"!"
 _BLOCK_CACHE: Final = Cache(128 << 20)
@@ -38,6 +42,19 @@ def _options() -> Options:
     table.set_block_cache(_BLOCK_CACHE)
     options.set_block_based_table_factory(table)
     return options
+
+
+def open_store(path: Path) -> Store:
+    """The store at `path`; one that RocksDB cannot read is thrown away, since the topics hold all of it."""
+    try:
+        return Store(path)
+    except Exception as error:
+        # Whoever holds the lock is about to close it, or is another worker on the same directory.
+        if "lock" in str(error).lower():
+            raise StateError(f"the store in {path} is in use by another unit or worker: {error}") from error
+        log.warning("state_wiped", path=str(path), why=str(error))
+        shutil.rmtree(path)
+        return Store(path)
 
 
 class Store:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEADLINE_S: Final = 10.0
 _BATCH_BYTES: Final = 900_000
 _TRANSACTION_TIMEOUT_MS: Final = 60_000
+_CLOSE_S: Final = 0.3
+_CANCELS: Final = 5
 
 
 class Transactions:
@@ -65,14 +67,14 @@ class Transactions:
     ) -> dict[tuple[str, int], int]:
         producer = self._producer
         await producer.begin_transaction()
-        sent: list[tuple[tuple[str, int], int, asyncio.Future[Any]]] = []
+        sent: list[tuple[tuple[str, int], int]] = []
+        futures: list[asyncio.Future[Any]] = []
         for (topic, partition), records in outputs.items():
             for batch, count in self._batches(records):
-                future = await producer.send_batch(batch, topic, partition=partition)
-                sent.append(((topic, partition), count, future))
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                sent.append(((topic, partition), count))
         ends: dict[tuple[str, int], int] = {}
-        for place, count, future in sent:
-            found = await future
+        for (place, count), found in zip(sent, await asyncio.gather(*futures), strict=True):
             ends[place] = max(ends.get(place, 0), found.offset + count)
         await producer.send_offsets_to_transaction({source: OffsetAndMetadata(next_offset, "")}, self._group)
         await producer.commit_transaction()
@@ -97,9 +99,19 @@ class Transactions:
         return batches
 
     async def close(self) -> None:
-        """Disconnect; what is under way is left to the next owner's fencing."""
-        try:
-            async with asyncio.timeout(5):
-                await self._producer.stop()
-        except (KafkaError, TimeoutError, OSError):
-            await self._producer.client.close()
+        """Disconnect; what is under way is left to the next owner's fencing.
+
+        Not by the producer's own `stop`: it waits until Kafka has taken all; cut off, it leaves its sender running.
+        """
+        producer = self._producer
+        producer._closed = True  # noqa: SLF001
+        sender = producer._sender.sender_task  # noqa: SLF001
+        if sender is not None:
+            sender.cancel()
+        await producer.client.close()
+        for _ in range(_CANCELS):
+            if sender is None or sender.done():
+                break
+            # It waits for requests that it has begun, one by one; without a connection they fail, or never end.
+            await asyncio.wait([sender], timeout=_CLOSE_S)
+            sender.cancel()

@@ -26,7 +26,7 @@ from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
 from streams.worker import metrics
 from streams.worker.restore import Restorer
-from streams.worker.store import Store
+from streams.worker.store import open_store
 from streams.worker.transaction import Transactions
 from streams.worker.windows import UnitWindows
 
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
     from streams.worker.driver import Batch, Flow
     from streams.worker.registry_feed import RegistryFeed
+    from streams.worker.store import Store
 
 log = structlog.get_logger()
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
+SETTLED_S: Final = 20.0
+"""A unit that was open for so long starts with the first pause again."""
 LARGE_BATCH: Final = 500
 """A batch of more records waits for its turn."""
 TURNS: Final = 2
@@ -60,7 +63,7 @@ class Unit:
         flow: Flow,
         registry: RegistryFeed,
         confirm: Callable[[], Awaitable[bool]],
-        log_start: Callable[[TopicPartition], Awaitable[int]],
+        log_range: Callable[[TopicPartition], Awaitable[tuple[int, int]]],
         turns: asyncio.Semaphore,
     ) -> None:
         self.partition = partition
@@ -74,7 +77,7 @@ class Unit:
         self._flow = flow
         self._registry = registry
         self._confirm = confirm
-        self._log_start = log_start
+        self._log_range = log_range
         self._turns = turns
         self._lock = asyncio.Lock()
         self._failed = asyncio.Event()
@@ -111,20 +114,25 @@ class Unit:
             if self.state != "open" or batch.epoch != self._epochs.get(batch.topic):
                 return
             try:
-                if await self._continues(batch):
+                lost = await self._continues(batch)
+                if lost is not None:
                     async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
                         await self._process(batch)
+                    metrics.LOST.inc(lost)
             except (HeadwaterError, KafkaError, OSError) as error:
                 self._fail(error)
             except Exception as error:
                 log.exception("unit_crashed", partition=self.partition, topic=batch.topic, start=batch.start)
                 self._fail(error)
+            except BaseException:
+                # Cancelled between a commit and its index, the unit would take the batch twice.
+                self._fail(HeadwaterError("cancelled with a batch in hand"))
+                raise
 
     async def _live(self) -> None:
         pause = FIRST_PAUSE_S
         failures = 0
         while not self._closing:
-            began = time.monotonic()
             self._failed.clear()
             try:
                 if failures and not await self._confirm():
@@ -136,21 +144,21 @@ class Unit:
             except Exception as error:
                 log.exception("unit_crashed", partition=self.partition)
                 self._fail(error)
-            else:
-                pause = FIRST_PAUSE_S
+            opened = time.monotonic()
             await self._failed.wait()
             failures += 1
             metrics.REOPENED.inc()
             async with self._lock:
                 await self._shut()
-            if time.monotonic() - began < LONGEST_PAUSE_S * 4:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+            if time.monotonic() - opened > SETTLED_S:
+                pause = FIRST_PAUSE_S
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
 
     async def _open(self) -> None:
         began = time.monotonic()
         self.state = "opening"
-        store = self._store = Store(self._settings.state_dir / self._settings.app / str(self.partition))
+        store = self._store = open_store(self._settings.state_dir / self._settings.app / str(self.partition))
         why = store.fits(self._cluster_id, self._settings.partitions)
         if why:
             log.warning("state_wiped", partition=self.partition, why=why)
@@ -175,25 +183,27 @@ class Unit:
         metrics.RESTORE_SECONDS.observe(seconds)
         log.info("unit_open", partition=self.partition, restored=restorer.records, seconds=round(seconds, 2))
 
-    async def _continues(self, batch: Batch) -> bool:
-        """Whether the batch begins where the unit stands; where Kafka has deleted records, says so and goes on."""
+    async def _continues(self, batch: Batch) -> int | None:
+        """How many records Kafka deleted between the unit and the batch; None where the batch is not the next."""
         position = self.positions[batch.topic]
         first = batch.records[0].offset
+        if batch.start == position == first:
+            return 0
         tp = TopicPartition(batch.topic, batch.partition)
-        if batch.start == position and first == position:
-            return True
-        if first > position:
-            log_start = await self._log_start(tp)
-            if log_start > position:
-                lost = min(log_start, first) - position
-                metrics.LOST.inc(lost)
+        if first != position:
+            log_start, log_end = await self._log_range(tp)
+            if position < log_start <= first:
+                lost = log_start - position
                 log.error("records_lost", topic=tp.topic, partition=tp.partition, lost=lost, log_start=log_start)
-                return True
-        if batch.start == position:
-            return True
+                return lost
+            if log_end < position:
+                log.error("log_replaced", topic=tp.topic, partition=tp.partition, position=position, log_end=log_end)
+                return 0
+        if batch.start == position < first:
+            return 0
         log.warning("position_restored", topic=tp.topic, partition=tp.partition, fetched=batch.start, position=position)
         self._epochs[batch.topic] = self._flow.release(tp, position)
-        return False
+        return None
 
     async def _process(self, batch: Batch) -> None:
         store, transactions, windows = self._store, self._transactions, self.windows
@@ -201,6 +211,10 @@ class Unit:
             raise HeadwaterError("the unit is not open")
         began = time.monotonic()
         outcome = self._compute(batch, store)
+        if outcome is None:
+            for half in batch.halves():
+                await self._process(half)
+            return
         computed = time.monotonic()
         source = TopicPartition(batch.topic, batch.partition)
         ends = await transactions.commit(outcome.outputs, source, batch.next)
@@ -221,18 +235,22 @@ class Unit:
         metrics.TRANSACTION_SECONDS.observe(committed - computed)
         metrics.BATCH_SECONDS.observe(time.monotonic() - began)
 
-    def _compute(self, batch: Batch, store: Store) -> Outcome:
+    def _compute(self, batch: Batch, store: Store) -> Outcome | None:
+        """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""
         scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
         try:
             return apply(batch.topic, batch.records, store, scope)
         except Exception:
             log.exception("batch_failed", topic=batch.topic, partition=self.partition, start=batch.start)
+        try:
             outcome, problems = apply_without_poison(batch.topic, batch.records, store, scope)
-            for problem in problems:
-                log.error(  # noqa: TRY400 - the traceback is in batch_failed
-                    "record_refused", topic=batch.topic, partition=self.partition, problem=problem
-                )
-            return outcome
+        except Exception:
+            if len(batch.records) == 1:
+                raise
+            return None
+        for problem in problems:
+            log.error("record_refused", topic=batch.topic, partition=self.partition, problem=problem)
+        return outcome
 
     def _hold(self) -> None:
         for topic in INPUTS:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, kafka_client_options
-from schemas.topics import INPUTS
+from schemas.topics import INPUTS, TOPICS
 from streams.worker import metrics
 from streams.worker.unit import TURNS, Unit
 from streams.worker.windows import WindowMetrics
@@ -56,19 +56,22 @@ class Units:
         """Connect; raises `ConfigurationError` where the topics do not fit the settings."""
         await self._offsets.start()
         admin = AIOKafkaAdminClient(**kafka_client_options(self._settings))
-        await admin.start()
         try:
+            await admin.start()
             self._cluster_id = (await admin.describe_cluster()).get("cluster_id") or ""
-            for topic in await admin.describe_topics(list(INPUTS)):
-                number = len(topic["partitions"])
-                if number != self._settings.partitions:
-                    raise ConfigurationError(
-                        f"topic {topic['topic']} has {number} partitions, HEADWATER_PARTITIONS is "
-                        f"{self._settings.partitions}; create missing ones by `headwater topics`, "
-                        "never change their number in place"
-                    )
+            there = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(TOPICS))}
         finally:
             await admin.close()
+        missing = [name for name in TOPICS if not there.get(name)]
+        if missing:
+            raise ConfigurationError(f"topics {', '.join(missing)} are missing: create them by `headwater topics`")
+        for name, topic in TOPICS.items():
+            number = 1 if topic.single else self._settings.partitions
+            if there[name] != number:
+                raise ConfigurationError(
+                    f"topic {name} has {there[name]} partitions, not {number} (HEADWATER_PARTITIONS); "
+                    "their number never changes in place"
+                )
         self._watch = asyncio.create_task(self._watch_lag(), name="lag")
 
     async def assign(self, assigned: Iterable[TopicPartition]) -> None:
@@ -81,7 +84,6 @@ class Units:
                 raise ConfigurationError(
                     f"partition {number} came with {sorted(topics)} only; all inputs belong together"
                 )
-        self._flow.forget_outstanding()
         for number in self._units.keys() - numbers.keys():
             self._close(number)
         for number in sorted(numbers):
@@ -96,7 +98,7 @@ class Units:
                 flow=self._flow,
                 registry=self._registry,
                 confirm=self._confirm,
-                log_start=self._log_start,
+                log_range=self._log_range,
                 turns=self._turns,
             )
             closing = self._closing.get(number)
@@ -142,9 +144,10 @@ class Units:
         _forget(metrics.COMMIT_AGE, str(number))
         _forget(metrics.STATE_BYTES, str(number))
 
-    async def _log_start(self, tp: TopicPartition) -> int:
-        found: int = (await self._offsets.beginning_offsets([tp]))[tp]
-        return found
+    async def _log_range(self, tp: TopicPartition) -> tuple[int, int]:
+        start = (await self._offsets.beginning_offsets([tp]))[tp]
+        end = (await self._offsets.end_offsets([tp]))[tp]
+        return start, end
 
     async def _watch_lag(self) -> None:
         """Measure lag, commit age, state and windows of the units every two seconds."""
@@ -164,7 +167,8 @@ class Units:
             for number, unit in opened.items():
                 behind = 0
                 for topic in INPUTS:
-                    lag = max(0, ends[TopicPartition(topic, number)] - unit.positions[topic])
+                    tp = TopicPartition(topic, number)
+                    lag = max(0, ends[tp] - max(unit.positions[topic], self._flow.idle_at(tp)))
                     metrics.LAG.labels(topic, str(number)).set(lag)
                     behind += lag
                 metrics.COMMIT_AGE.labels(str(number)).set(now - unit.last_commit if behind else 0)

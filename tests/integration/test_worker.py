@@ -6,10 +6,13 @@ import asyncio
 import shutil
 import signal
 import time
-from pathlib import Path
 
+import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from deploy.local.ports import free_port
+from streams.core.ids import partition_of
 from streams.core.registry import Registry
 from tests.integration.workers import PARTITIONS, Bench, Worker, assert_once, crowd_events, dead_letters, until
 from tests.reference.compare import assert_same
@@ -32,7 +35,7 @@ async def assert_exact(bench, events):
 @pytest.mark.faults
 async def test_three_kills_change_nothing(fresh_kafka, tmp_path):
     """A worker killed three times in mid-stream comes to the rows of an undisturbed run, and commits to the end."""
-    events = crowd_events(24, 100)
+    events = crowd_events(50, 40)
     async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
         await bench.send([*events, *GARBAGE])
         for share in (0.2, 0.45, 0.7):
@@ -52,7 +55,7 @@ async def test_three_kills_change_nothing(fresh_kafka, tmp_path):
 @pytest.mark.faults
 async def test_two_workers_one_stopped_and_started(fresh_kafka, tmp_path):
     """Workers come and go under load: the rows stay exact, kept units stay open, partitions go on within seconds."""
-    events = crowd_events(30, 100)
+    events = crowd_events(50, 40)
     async with (
         Bench(fresh_kafka.address) as bench,
         Worker(fresh_kafka.address, tmp_path, "a") as first,
@@ -74,3 +77,224 @@ async def test_two_workers_one_stopped_and_started(fresh_kafka, tmp_path):
         await bench.finish(30, first, second)
         await assert_exact(bench, events)
         assert not first.events("unit_failed"), first.log.read_text()[-3000:]
+
+
+@pytest.mark.faults
+async def test_zombie_is_fenced_and_gives_way(fresh_kafka, tmp_path):
+    """A worker that slept past its session commits nothing more, closes its units and joins anew, without a fight."""
+    events = crowd_events(50, 40)
+    async with (
+        Bench(fresh_kafka.address) as bench,
+        Worker(fresh_kafka.address, tmp_path, "a") as sleeper,
+        Worker(fresh_kafka.address, tmp_path, "b") as other,
+    ):
+        await sleeper.ready()
+        await other.ready()
+        await bench.send([*events[::2], *GARBAGE])
+        sleeper.signal(signal.SIGSTOP)
+        await bench.finish(40, sleeper, other)
+        assert other.events("partitions_assigned")[-1]["partitions"] == list(range(PARTITIONS))
+        before = len(other.events("unit_open"))
+        sleeper.signal(signal.SIGCONT)
+        await bench.send(events[1::2])
+        await bench.finish(40, sleeper, other)
+        await assert_exact(bench, events)
+        await sleeper.ready()
+        await other.ready()
+        shared = [set(worker.events("partitions_assigned")[-1]["partitions"]) for worker in (sleeper, other)]
+        assert not shared[0] & shared[1]
+        failed = sleeper.events("unit_failed") + other.events("unit_failed")
+        assert len(failed) <= PARTITIONS, "they fenced each other"
+        assert len(other.events("unit_open")) <= before + PARTITIONS
+
+
+async def test_state_is_only_an_index(fresh_kafka, tmp_path):
+    """State deleted, put back from an older copy, or older than the log begins: rebuilt; deleted input is counted."""
+    events = crowd_events(40, 30)
+    old = tmp_path / "old"
+    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
+
+        async def run(some):
+            await bench.send(some)
+            await bench.finish(30, worker)
+
+        await run([*events[0::4], *GARBAGE])
+        await worker.stop()
+        shutil.copytree(worker.state, old)
+        await worker.start()
+        await run(events[1::4])
+        await worker.stop()
+
+        shutil.rmtree(worker.state)
+        await worker.start()
+        await run(events[2::4])
+        opened = worker.events("unit_open")
+        assert all(line["restored"] for line in opened[-PARTITIONS:])
+        await worker.stop()
+
+        shutil.rmtree(worker.state)
+        shutil.copytree(old, worker.state)
+        await worker.start()
+        await run(events[3::4])
+        await assert_exact(bench, events)
+        assert not worker.events("state_wiped")
+        await worker.stop()
+
+        shutil.rmtree(worker.state)
+        shutil.copytree(old, worker.state)
+        ends = {tp: offset for tp, offset in (await bench.committed()).items() if tp.topic == "clicks"}
+        outputs = await bench.outputs(["touches"])
+        await bench.truncate("touches", 0, outputs["touches", 0][-1].offset)
+        lone = crowd_events(1, 40)[0] | {"event_id": "lone", "type": "click", "visitor_id": "x"}
+        await bench.send([("clicks", 1, b"lost")] * 5)
+        await bench.truncate("clicks", 1, max(n for tp, n in ends.items() if tp.partition == 1) + 5)
+        await worker.start()
+        await run([("clicks", 1, b"kept"), lone])
+        assert [line["partition"] for line in worker.events("state_wiped")] == [0]
+
+        async def counted():
+            return (await worker.metrics()).get("headwater_lost_records_total", 0) >= 5
+
+        await until(counted, 10)
+        values = [value for value, _ in dead_letters(await bench.cluster(Registry(())))]
+        assert b"kept" in values
+        assert b"lost" not in values
+
+
+async def test_records_of_all_kinds(fresh_kafka, tmp_path):
+    """What cannot be taken ends in dead-letters with its bytes and where it was; neighbours count."""
+    now = int(time.time() * 1000)
+
+    def touch(visitor, event_id, **fields):
+        return {
+            "type": "click",
+            "event_id": event_id,
+            "site": "shop.example",
+            "visitor_id": visitor,
+            "time": now - 1000,
+            "source": "google",
+            "medium": "cpc",
+        } | fields
+
+    order = touch(
+        "ann", "o", type="conversion", action="purchase", order_id="o1", value="12.34", currency="EUR", time=now
+    )
+    place = partition_of("ann", PARTITIONS)
+    bad = {
+        "malformed": [b"\xff\xfe{", b"[1, 2]", b"", None],
+        "schema": [orjson.dumps(touch("ann", "w", visitor_id=5))],
+        "too_large": [orjson.dumps(touch("ann", "p", padding="x" * 900_000)), b"y" * 1_100_000],
+        "in_future": [orjson.dumps(touch("ann", "f", time="2999-01-01T00:00:00Z"))],
+    }
+    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
+        send = bench.producer.send
+        count = 0
+        for values in bad.values():
+            for value in values:
+                good = orjson.dumps(touch("ann", f"n{count}"))
+                count += 1
+                await send("clicks", value, key=b"ann", partition=place, timestamp_ms=now)
+                await send("clicks", good, key=b"ann", partition=place)
+        # A batch that is small only as long as it is compressed.
+        bomb = bytes(12_000_000)
+        async with AIOKafkaProducer(
+            bootstrap_servers=bench.address, compression_type="gzip", max_batch_size=16_000_000
+        ) as packed:
+            batch = packed.create_batch()
+            batch.append(key=b"ann", value=bomb, timestamp=now)
+            await (await packed.send_batch(batch, "clicks", partition=place))
+        bad["too_large"].append(bomb)
+        stray = orjson.dumps(touch("ann", "stray"))
+        wrong = (place + 1) % PARTITIONS
+        await send(
+            "clicks", stray, key=b"odd", partition=wrong, timestamp_ms=now - 5000, headers=[("from", b"elsewhere")]
+        )
+        await send("orders-by-visitor", b'{"order": "none"}', key=b"ann", partition=place)
+        await bench.producer.flush()
+        await bench.send([order], astray=2)
+        await bench.finish(30, worker)
+
+        cluster = await bench.cluster(Registry(()))
+        told = list(dead_letters(cluster))
+        sent = [(reason, value or b"") for reason, values in bad.items() for value in values]
+        sent.append(("malformed", b'{"order": "none"}'))
+        assert sorted((headers["reason"], value) for value, headers in told) == sorted(sent)
+        for _, headers in told:
+            assert set(headers) == {"reason", "detail", "topic", "partition", "offset", "time"}
+            assert headers["detail"]
+            assert (headers["topic"], headers["partition"]) in {
+                (t, str(place)) for t in ("clicks", "orders-by-visitor")
+            }
+            if headers["topic"] == "clicks":
+                assert headers["time"] == str(now)
+        assert_once(cluster)
+
+        assert {key[2] for key in cluster.touches()} == {"stray", *(f"n{n}" for n in range(count))}
+        (attribution,) = cluster.attributions().values()
+        assert len(attribution["touches"]) == count + 1
+        moved = [record for record in (await bench.outputs(["clicks"]))["clicks", place] if record.value == stray]
+        assert [(r.key, r.timestamp, r.headers) for r in moved] == [(b"odd", now - 5000, (("from", b"elsewhere"),))]
+
+        async def conserved():
+            found = await worker.metrics()
+            sums = {
+                name: sum(v for k, v in found.items() if k.startswith("headwater_events_total") and f'"{name}"' in k)
+                for name in ("accepted", "duplicate", "dead_letter", "moved")
+            }
+            lags = [v for k, v in found.items() if k.startswith("headwater_consumer_lag{")]
+            # The order, and once more on its way to the visitor.
+            return sums == {
+                "accepted": count + 1 + 2,
+                "duplicate": 0,
+                "dead_letter": len(sent),
+                "moved": 2,
+            } and (len(lags), sum(lags)) == (4 * PARTITIONS, 0)
+
+        await until(conserved, 10)
+
+
+@pytest.mark.faults
+async def test_kafka_goes_away(fresh_kafka, tmp_path):
+    """A broker that dies and comes back costs nothing; without one the worker still ends within 10 s of SIGTERM."""
+    events = crowd_events(40, 30)
+    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
+        await worker.ready()
+        await bench.send([*events[::2], *GARBAGE])
+        await fresh_kafka.stop(0)
+        await fresh_kafka.start()
+        await bench.send(events[1::2])
+        await bench.finish(60, worker)
+        await assert_exact(bench, events)
+        await worker.ready()
+        await bench.send(GARBAGE)
+        await fresh_kafka.stop(0)
+        assert await worker.stop(10) < 10
+        await fresh_kafka.start()
+
+
+async def test_what_is_wrong_is_said_in_one_line(fresh_kafka, tmp_path):
+    """Kafka away, topics missing, another number of partitions: one clear line, and an exit status that says so."""
+
+    async def complaint(name, kafka, **settings):
+        async with Worker(kafka, tmp_path, name, **settings) as worker:
+            assert await worker.exit_code(30) == 1
+            text = worker.log.read_text()
+            assert "Traceback" not in text
+            return text.splitlines()[-1]
+
+    port = free_port()
+    away, missing = await asyncio.gather(
+        complaint("away", f"127.0.0.1:{port}"), complaint("missing", fresh_kafka.address)
+    )
+    assert away.startswith(f"headwater: Kafka at 127.0.0.1:{port} does not answer")
+    assert missing.startswith("headwater: ")
+    assert "headwater topics" in missing
+    async with Bench(fresh_kafka.address), Worker(fresh_kafka.address, tmp_path, "right") as worker:
+        assert await complaint("other", fresh_kafka.address, partitions=PARTITIONS + 2) == (
+            "headwater: topic clicks has 4 partitions, not 6 (HEADWATER_PARTITIONS); "
+            "their number never changes in place"
+        )
+        await worker.ready()
+        assert (await complaint("taken", fresh_kafka.address, worker_metrics_port=worker.port)).startswith(
+            "headwater: metrics cannot be served on 127.0.0.1:"
+        )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -41,11 +42,11 @@ NAMES = ("visitor_id", "event_id", "order_id", "conversion_event_id", "touch_eve
 
 def crowd_events(crowds: int, size: int) -> list[dict]:
     """Events of many dense little crowds; each has visitors, orders and event ids of its own."""
-    found = []
-    for seed in range(crowds):
-        for event in Crowd(seed, size).events:
-            found.append(event | {name: f"{event[name]}~{seed}" for name in NAMES if name in event})
-    return found
+    return [
+        event | {name: f"{event[name]}~{seed}" for name in NAMES if name in event}
+        for seed in range(crowds)
+        for event in Crowd(seed, size).events
+    ]
 
 
 class Worker:
@@ -65,7 +66,7 @@ class Worker:
         self.log = directory / f"{name}.log"
         self._child = Child([sys.executable, "-m", "streams.cli.main", "worker"], self.log, env=environment)
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         await self._child.start()
         return self
 
@@ -132,9 +133,10 @@ class Worker:
 
     def events(self, name: str) -> list[dict]:
         """Lines of the log with this event name."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        found = [json.loads(line) for line in lines if line.startswith("{")]
-        return [line for line in found if line["event"] == name]
+        text = self.log.read_text() if self.log.exists() else ""
+        # Two threads that log at once may share a line.
+        lines = re.findall(r'\{[^{}]*"event": "' + name + r'"[^{}]*\}', text)
+        return [json.loads(line) for line in lines]
 
 
 async def until(condition: Callable, seconds: float, why: Callable[[], str] = str) -> None:
@@ -154,7 +156,7 @@ class Bench:
         self._group = app
         self._last: dict[TopicPartition, int] = {}
 
-    async def __aenter__(self) -> Bench:
+    async def __aenter__(self) -> Self:
         await create_topics(Settings(kafka=self.address, partitions=PARTITIONS))
         self.producer = AIOKafkaProducer(bootstrap_servers=self.address, max_request_size=2_000_000, acks="all")
         self._inputs = AIOKafkaConsumer(
