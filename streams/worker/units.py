@@ -155,6 +155,8 @@ class Units:
             await asyncio.sleep(_WATCH_S)
             opened = {number: unit for number, unit in self._units.items() if unit.state == "open"}
             self.windows.units = {n: unit.windows for n, unit in opened.items() if unit.windows is not None}
+            for windows in self.windows.units.values():
+                windows.settle()  # also where nobody asks for them: what they gather must not grow
             tps = [TopicPartition(topic, number) for number in opened for topic in INPUTS]
             if not tps:
                 continue

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from deploy.local.ports import free_port
-from deploy.local.process import Child
+from deploy.local.process import Child, Lifeline
 from schemas.events import TOPIC_OF
 from schemas.settings import Settings
 from schemas.topics import INPUTS, OUTPUTS
@@ -64,9 +64,12 @@ class Worker:
         } | settings
         environment = os.environ | {f"HEADWATER_{key.upper()}": str(value) for key, value in values.items()}
         self.log = directory / f"{name}.log"
-        self._child = Child([sys.executable, "-m", "streams.cli.main", "worker"], self.log, env=environment)
+        self._lifeline = Lifeline()
+        command = [sys.executable, "-m", "streams.cli.main", "worker"]
+        self._child = Child(command, self.log, env=environment, lifeline=self._lifeline)
 
     async def __aenter__(self) -> Self:
+        await self._lifeline.__aenter__()  # a test run that is killed leaves no worker behind
         await self._child.start()
         return self
 
@@ -74,6 +77,7 @@ class Worker:
         if self.pid is not None:
             os.kill(self.pid, signal.SIGCONT)
         await self._child.stop(15)
+        await self._lifeline.__aexit__(None, None, None)
 
     @property
     def pid(self) -> int | None:

@@ -1,0 +1,116 @@
+"""Which partitions are fetched and from where, and what a batch carries."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+
+from streams.worker.driver import MOST_OUTSTANDING, Batch, Flow
+
+TP = TopicPartition("clicks", 3)
+
+
+class Record(NamedTuple):
+    """As much of a record as a batch looks at."""
+
+    offset: int
+    topic: str = "clicks"
+    partition: int = 3
+    timestamp: int = 0
+    timestamp_type: int = 0
+
+
+def released(offset=10):
+    """A flow with one partition released and sought, its course and epoch."""
+    flow = Flow()
+    epoch = flow.release(TP, offset)
+    flow.sought(TP, offset, epoch)
+    return flow, flow.ready(TP), epoch
+
+
+def test_nothing_is_fetched_before_it_is_released_and_sought():
+    """The seek is made by the consumer's thread, between two fetches."""
+    flow = Flow()
+    assert flow.ready(TP) is None
+    epoch = flow.release(TP, 10)
+    assert flow.seeks() == [(TP, 10, epoch)]
+    assert flow.ready(TP) is None
+    flow.sought(TP, 10, epoch)
+    assert flow.seeks() == []
+    assert (flow.ready(TP).epoch, flow.ready(TP).start) == (epoch, 10)
+
+
+def test_a_seek_that_was_overtaken_does_not_count():
+    """The later release is still to be sought."""
+    flow = Flow()
+    old = flow.release(TP, 10)
+    new = flow.release(TP, 20)
+    flow.sought(TP, 10, old)
+    assert flow.ready(TP) is None
+    assert flow.seeks() == [(TP, 20, new)]
+
+
+def test_a_held_partition_is_neither_sought_nor_fetched():
+    """Also when it was released a moment ago."""
+    flow, _, _ = released()
+    flow.hold(TP)
+    assert flow.ready(TP) is None
+    epoch = flow.release(TP, 10)
+    flow.hold(TP)
+    assert flow.seeks() == []
+    flow.sought(TP, 10, epoch)
+    assert flow.ready(TP) is None
+
+
+def test_no_more_batches_than_are_taken_care_of():
+    """Room comes back when one is done with."""
+    flow, course, epoch = released()
+    for number in range(MOST_OUTSTANDING):
+        assert flow.ready(TP) is course
+        assert flow.taken(TP, course, 11 + number)
+    assert flow.ready(TP) is None
+    flow.done(TP, epoch)
+    assert flow.ready(TP) is course
+
+
+def test_what_was_fetched_before_a_release_holds_nothing_up():
+    """A rebalance throws fetched batches away; nobody is ever done with those."""
+    flow, old, epoch = released()
+    for number in range(MOST_OUTSTANDING):
+        flow.taken(TP, old, 11 + number)
+    again = flow.release(TP, 10)
+    flow.sought(TP, 10, again)
+    course = flow.ready(TP)
+    assert course.outstanding == 0
+    flow.done(TP, epoch)
+    assert course.outstanding == 0
+    assert not flow.taken(TP, old, 12), "fetched before the release"
+
+
+def test_the_next_batch_starts_where_the_last_one_ended():
+    """Whatever markers and aborted records were gone over in between."""
+    flow, course, epoch = released(10)
+    flow.taken(TP, course, 15)
+    flow.passed(TP, course, 18)
+    assert (course.start, course.reached) == (15, 18)
+    assert flow.idle_at(TP) == 0, "a batch is out"
+    flow.done(TP, epoch)
+    assert flow.idle_at(TP) == 18
+
+
+def test_a_batch_is_to_faust_one_message_at_its_start():
+    """Its value is itself; the records' own offsets may leave gaps."""
+    batch = Batch([Record(0), Record(2), Record(4)], 0, 6, 7, 9)
+    assert (batch.topic, batch.partition, batch.offset) == ("clicks", 3, 0)
+    assert batch.value is batch
+    assert batch.key is None
+    assert (batch.start, batch.next, batch.epoch, batch.highwater) == (0, 6, 7, 9)
+
+
+def test_halves_follow_each_other():
+    """Together they cover what the batch covers."""
+    first, second = Batch([Record(1), Record(2), Record(5)], 0, 9, 7, 9).halves()
+    assert [[r.offset for r in half.records] for half in (first, second)] == [[1], [2, 5]]
+    assert (first.start, first.next, second.start, second.next) == (0, 2, 2, 9)
+    assert first.epoch == second.epoch == 7
