@@ -44,7 +44,7 @@ def test_paths_of_the_readme_exist():
 
 @pytest.mark.integration
 async def test_the_example_credits_the_click_within_two_seconds(tmp_path):
-    """The example waits two seconds and finds the credit under all models; on a machine that is busy, at the second try."""
+    """The example waits two seconds and finds the credit under all models; a busy machine has three tries."""
     assert "sleep 2\n" in example()
     async with LocalStack(Settings(data_dir=tmp_path)) as stack:
         at = stack.settings
