@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from schemas.settings import Settings, kafka_client_options
 from streams.core.registry import Registry
+from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,4 +81,4 @@ class RegistryFeed:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)

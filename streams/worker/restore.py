@@ -16,6 +16,7 @@ from schemas.errors import RestoreError
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import mark_key
+from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
     from streams.worker.store import Store
@@ -122,4 +123,4 @@ class Restorer:
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)

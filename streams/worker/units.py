@@ -19,6 +19,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import INPUTS, TOPICS
 from streams.worker import metrics
+from streams.worker.consumers import stop_consumer
 from streams.worker.unit import TURNS, Unit
 from streams.worker.windows import WindowMetrics
 
@@ -131,7 +132,7 @@ class Units:
         for number in list(self._units):
             self._close(number)
         await asyncio.gather(*self._closing.values())
-        await self._offsets.stop()
+        await stop_consumer(self._offsets)
 
     def _close(self, number: int) -> None:
         unit = self._units.pop(number)

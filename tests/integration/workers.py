@@ -29,6 +29,7 @@ from schemas.settings import Settings
 from schemas.topics import INPUTS, OUTPUTS
 from streams.cli.topics import create_topics
 from streams.core.ids import partition_of
+from streams.worker.consumers import stop_consumer
 from tests.reference.cluster import Cluster, Written, key_of
 from tests.reference.crowds import Crowd
 
@@ -177,8 +178,9 @@ class Bench:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for client in (self.producer, self._inputs, self._committed):
-            await client.stop()
+        await self.producer.stop()
+        for consumer in (self._inputs, self._committed):
+            await stop_consumer(consumer)
         await self.admin.close()
 
     async def send(self, events: Iterable[dict | tuple], *, astray: int = 9) -> None:
