@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from schemas.errors import Refused
-from streams.core.events import accept
+from streams.core.events import accept, moment
 from streams.core.ids import partition_of
 from streams.core.money import split
 from streams.core.outcome import Outcome, dumps
@@ -95,7 +95,7 @@ def _take(statements: dict[bytes, dict[str, Any]], key: bytes, event: Event, reg
             return False
         raise Refused("id_collision", f"event_id {event['event_id']} came before with other content")
     events = events | {event["event_id"]: event["fp"]}
-    later = "time" not in old or (old["time"], old["event_id"].encode()) < (event["time"], event["event_id"].encode())
+    later = "time" not in old or moment(old) < moment(event)
     statements[key] = (_statement(event, registry) if later else old) | {"events": events}
     return True
 

@@ -64,3 +64,8 @@ def settle(event: Event, sent: int | None) -> None:
     limit = MAX_AGE_MS.get(event.get("type", "cost"))
     if limit is not None and age > limit:
         raise Refused("too_old", f"received {age / _DAY:,.1f} d after it happened; at most {limit // _DAY}")
+
+
+def moment(event: Event) -> tuple[int, bytes]:
+    """The order of touches, facts and statements: time, then event id in byte order (contract, section 3, rule 1)."""
+    return event["time"], event["event_id"].encode()

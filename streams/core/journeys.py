@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.core.events import moment
 from streams.core.registry import MAX_LOOKBACK_MS
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ Touch = dict[str, Any]
 MAX_CANDIDATES: Final = 500
 """Of more, the first and the latest 499 count (rule 4)."""
 DIRECT: Final = "Direct"
-
-
-def moment(record: dict[str, Any]) -> tuple[int, bytes]:
-    """Order of touches: time, then event id in byte order."""
-    return record["time"], record["event_id"].encode()
 
 
 class Validity:

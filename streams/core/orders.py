@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streams.core.events import MAX_ADJUSTMENT_AGE_MS
+from streams.core.events import MAX_ADJUSTMENT_AGE_MS, moment
 from streams.core.ids import read_click_id
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ def fact_of(event: Event) -> Fact:
         if click is not None:
             fact["visitor_id"] = click.visitor_id
     return fact
-
-
-def moment(fact: Fact) -> tuple[int, bytes]:
-    """Order of facts and touches: time, then event id in byte order."""
-    return fact["time"], fact["event_id"].encode()
 
 
 def merge(facts: list[Fact], site: str, registry: Registry) -> Order | None:

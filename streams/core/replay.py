@@ -12,6 +12,7 @@ import orjson
 from schemas.errors import Refused
 from schemas.events import TOPIC_OF, parse_json
 from streams.core.apply import apply
+from streams.core.events import moment
 from streams.core.outcome import Outcome, Scope
 from streams.core.registry import Registry
 from streams.core.state import MemoryView
@@ -116,7 +117,7 @@ class Replay:
                     record = orjson.loads(value)
                     if record["type"] not in {"consent", "verdict"}:
                         found.append(record)
-        return sorted(found, key=lambda t: (t["time"], t["event_id"].encode()))
+        return sorted(found, key=moment)
 
 
 def _topic_of(data: dict[str, Any]) -> str:

@@ -83,39 +83,26 @@ class Visitor:
 
     def attribute(self, outcome: Outcome, cause: Cause, now: int, span: tuple[int, int] | None = None) -> None:
         """Attribute again the conversions that touches within `span` (ms) can change (None: all); emit what differs."""
-        known = [a for a in self.attributions.values() if not a["withdrawn"]]
-        if not known:
-            return
-        registry, site = self.scope.registry, known[0]["site"]
-        orders = [(a["order"], registry.site(site, a["order"]["time"]).policy(a["action"])) for a in known]
+        known = [a["order"] for a in self.attributions.values() if not a["withdrawn"]]
+        orders = [(order, self._policy(order)) for order in known]
         if span is not None and all(policy != "once_per_click" for _, policy in orders):
             orders = [
                 (order, policy)
                 for order, policy in orders
                 if policy == "once_per_visitor" or span[0] <= order["time"] <= span[1] + 2 * MAX_LOOKBACK_MS
             ]
-        if not orders:
-            return
-        journey = Journey(site, self.touches.values(), registry)
-        for result in attribute_journey(journey, orders):
-            self._report(outcome, result, self.attributions[result["conversion_id"]], cause, now)
+        self._attribute(outcome, orders, cause, now)
 
     def take_order(self, outcome: Outcome, order: Order, cause: Cause, now: int) -> None:
         """Attribute a conversion that is new here, or of which new facts are known."""
-        conversion_id = order["conversion_id"]
-        old = self.attributions.get(conversion_id)
-        registry, site = self.scope.registry, order["site"]
-        orders = [
-            (a["order"], registry.site(site, a["order"]["time"]).policy(a["action"]))
+        others = [
+            a["order"]
             for a in self.attributions.values()
-            if not a["withdrawn"] and a["conversion_id"] != conversion_id
+            if not a["withdrawn"] and a["conversion_id"] != order["conversion_id"]
         ]
+        orders = [(other, self._policy(other)) for other in others]
         orders = [(other, policy) for other, policy in orders if policy != "once_per_order"]
-        orders.append((order, registry.site(site, order["time"]).policy(order["action"])))
-        journey = Journey(site, self.touches.values(), registry)
-        for result in attribute_journey(journey, orders):
-            mine = result["conversion_id"] == conversion_id
-            self._report(outcome, result, old if mine else self.attributions[result["conversion_id"]], cause, now)
+        self._attribute(outcome, [*orders, (order, self._policy(order))], cause, now)
 
     def lose_order(self, outcome: Outcome, conversion_id: str, revision: int, now: int) -> None:
         """Withdraw a conversion that turned out to be another visitor's."""
@@ -124,6 +111,18 @@ class Visitor:
             return
         self._report(outcome, withdraw(old) | {"revision": revision}, old, "moved", now)
         self.attribute(outcome, "moved", now)
+
+    def _policy(self, order: Order) -> str:
+        """The duplicate policy that a conversion is under."""
+        return self.scope.registry.site(order["site"], order["time"]).policy(order["action"])
+
+    def _attribute(self, outcome: Outcome, orders: list[tuple[Order, str]], cause: Cause, now: int) -> None:
+        """Attribute `orders` (with their duplicate policies) to the journey as it is known; emit what differs."""
+        if not orders:
+            return
+        journey = Journey(orders[0][0]["site"], self.touches.values(), self.scope.registry)
+        for result in attribute_journey(journey, orders):
+            self._report(outcome, result, self.attributions.get(result["conversion_id"]), cause, now)
 
     def _report(self, outcome: Outcome, result: Attribution, old: Attribution | None, cause: Cause, now: int) -> None:
         if report(outcome, self.hash, result, old, cause, now):
