@@ -20,14 +20,14 @@ help: ## list the tasks
 setup: $(STAMPS)/project $(STAMPS)/kafka $(STAMPS)/debian ## install everything that is locked, into .venv
 	@:
 
-demo: setup ## run the local stack and a simulated shop, compare with the truth (ARGS="--events 20000")
+demo: $(STAMPS)/project $(STAMPS)/kafka ## run the local stack and a simulated shop, compare with the truth (ARGS="--events 20000")
 	@$(BIN)/headwater demo $(ARGS)
 
-up: setup ## run the local stack until Ctrl-C
+up: $(STAMPS)/project $(STAMPS)/kafka ## run the local stack until Ctrl-C
 	@$(BIN)/headwater up $(ARGS)
 
 test: setup ## run all tests (ARGS="-k channels" for some)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup ## lint, formatting, types, layers
 	@$(BIN)/ruff check $(CODE)
