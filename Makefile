@@ -8,22 +8,23 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/share/headwater/stamps
-LOCKS := requirements/app.txt requirements/dev.txt
+# local.txt is app.txt and what the local stack needs beside it; the image is made of app.txt alone.
+LOCKS := requirements/local.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 CODE := schemas streams sinks deploy tests
 
-.PHONY: help setup demo up test check format bench lock clean
+.PHONY: help setup demo up test check format bench bench-check bench-keep bench-page lock clean
 
 help: ## list the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
-setup: $(STAMPS)/project $(STAMPS)/kafka $(STAMPS)/debian ## install everything that is locked, into .venv
+setup: $(STAMPS)/core $(STAMPS)/kafka $(STAMPS)/debian ## install everything that is locked, into .venv
 	@:
 
-demo: $(STAMPS)/project $(STAMPS)/kafka ## run the local stack and a simulated shop, compare with the truth (ARGS="--events 20000")
+demo: $(STAMPS)/core $(STAMPS)/kafka ## run the local stack and a simulated shop, compare with the truth (ARGS="--events 20000")
 	@$(BIN)/headwater demo $(ARGS)
 
-up: $(STAMPS)/project $(STAMPS)/kafka ## run the local stack until Ctrl-C
+up: $(STAMPS)/core $(STAMPS)/kafka ## run the local stack until Ctrl-C
 	@$(BIN)/headwater up $(ARGS)
 
 test: setup ## run all tests (ARGS="-k channels" for some)
@@ -39,12 +40,23 @@ format: setup ## format the code and mend what can be
 	@$(BIN)/ruff check --fix $(CODE) || true
 	@$(BIN)/ruff format $(CODE)
 
-bench: setup ## measure a worker: events a second, CPU an event
-	@$(BIN)/headwater bench worker $(ARGS)
+bench: setup ## measure every part: one table, with spread and goals (ARGS="worker --runs 1" for some)
+	@$(BIN)/headwater bench all $(ARGS)
+
+bench-check: setup ## fail where a part needs a fifth more CPU against its floor than is kept with the code
+	@$(BIN)/headwater bench all worker collector sink restore --check tests/benchmarks/kept.json $(ARGS)
+
+bench-keep: setup ## measure and keep those ratios with the code
+	@$(BIN)/headwater bench all worker collector sink restore --keep tests/benchmarks/kept.json $(ARGS)
+
+bench-page: setup ## measure every part anew for docs/benchmarks.md
+	@$(BIN)/headwater bench all --page docs/benchmarks.json $(ARGS)
 
 lock: $(STAMPS)/uv ## resolve the dependencies of pyproject.toml anew (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/app.txt
-	$(COMPILE) $(ARGS) --group dev -c requirements/app.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra local -c requirements/app.txt -o requirements/local.txt
+	$(COMPILE) $(ARGS) --group dev -c requirements/local.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) $(ARGS) --group bootstrap -o requirements/bootstrap.txt
 
 clean: ## remove environment and caches (the local stack's data stays)
@@ -67,6 +79,10 @@ $(STAMPS)/packages: $(STAMPS)/uv $(LOCKS)
 
 $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/core: $(STAMPS)/project deploy/extension.py streams/core/_plain.pyx
+	@$(BIN)/python -m deploy.extension
 	@touch $@
 
 $(STAMPS)/kafka: $(STAMPS)/project deploy/local/java.py deploy/local/jars.sha256

@@ -13,38 +13,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote
 
 import idna
 from publicsuffixlist import PublicSuffixList
 
 from streams.core.data import CLICK_IDS
+from streams.core.memo import Memo
 
 if TYPE_CHECKING:
     from streams.core.data import ClickIdParameter
 
 HW_CID: Final = "hw_cid"
 APP_SCHEME: Final = "android-app://"
-
-_Value = TypeVar("_Value")
-_Key = TypeVar("_Key")
-
-
-class Memo(dict[_Key, _Value], Generic[_Key, _Value]):
-    """Remembered results of a pure function, at most `limit`: when full it forgets all and fills again."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.limit = limit
-
-    def keep(self, key: _Key, value: _Value) -> _Value:
-        """Remember `value` for `key` and return it."""
-        if len(self) >= self.limit:
-            self.clear()
-        self[key] = value
-        return value
-
 
 _SUFFIXES = PublicSuffixList()
 _LONGEST_AUTHORITY = 1024

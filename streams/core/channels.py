@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streams.core.addresses import (
     APP_SCHEME,
     NOTHING,
-    Memo,
     app_of,
     decoded,
     host_of,
@@ -42,6 +41,7 @@ from streams.core.data import (
     RULES,
 )
 from streams.core.ids import read_click_id
+from streams.core.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

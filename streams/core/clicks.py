@@ -1,7 +1,8 @@
 """The step from ``clicks`` to ``touches``: deduplicate, judge, classify, count; credit again what a touch changes.
 
 Rule: most visitors never convert, so a touch costs two point look-ups and one record; only a visitor that bears a mark
-(conversions, consents or verdicts) is loaded whole.
+(conversions, consents or verdicts) is loaded whole. Where `streams.core._plain` is compiled it takes plain touches,
+which nearly all are, from their bytes to their records; the code here says what comes out, and takes all others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import orjson
 
 from schemas.errors import Refused
 from streams.core.channels import classify
+from streams.core.compiled import compiled
 from streams.core.events import accept
 from streams.core.ids import event_hash, partition_of, visitor_hasher
 from streams.core.journeys import NO_STATEMENTS
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 128
 """Records taken through all steps together: few enough to stay in the processor's cache."""
 _STATEMENTS = frozenset({"consent", "verdict"})
+_Read = tuple["Record", Any, bytes, bytes]
+"""A record, its event (or plain touch), and the state keys of its visitor and of itself."""
 
 
 def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome:
@@ -61,43 +65,52 @@ def _apply_chunk(
     """Take some records; events of marked visitors go to `together`, their keys and contents to `waiting`."""
     scope = outcome.scope
     partitions, partition, registry = scope.partitions, scope.partition, scope.registry
-    read: list[tuple[Record, Event, bytes, bytes]] = []
-    for record in records:
+    read: list[_Read] = []
+
+    def read_one(record: Record) -> None:
         try:
             event = accept(record.value, record.timestamp, "clicks")
         except Refused as error:
             outcome.refuse(record, error)
-            continue
+            return
         named = event["visitor_id"].encode()
         place = partition_of(named, partitions)
         if place != partition:
             outcome.move(record, place)
-            continue
+            return
         visitor = b"v" + visitor_hasher(event["site"])(named)
         read.append((record, event, visitor, visitor + b"t" + event_hash(event["event_id"])))
+
+    if compiled is not None:
+        compiled.read_all(records, registry, partitions, partition, read, read_one)
+    else:
+        for record in records:
+            read_one(record)
 
     visitors = list({visitor for _, _, visitor, _ in read})
     found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
     marks = found[len(read) :]
     marked = {visitor for visitor, mark in zip(visitors, marks, strict=True) if mark is not None or visitor in together}
-    marked.update(visitor for _, event, visitor, _ in read if event["type"] in _STATEMENTS)
+    marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in _STATEMENTS)
 
     puts, changes = outcome.puts, outcome.pane_changes
     touches = outcome.into("touches", partition)
-    latest = outcome.latest
-    for (record, event, visitor, key), stored in zip(read, found, strict=False):
+
+    def take_one(entry: _Read, stored: bytes | None) -> None:
+        record, event, visitor, key = entry
+        if type(event) is not dict:
+            event = accept(record.value, record.timestamp, "clicks")
         old = stored or puts.get(key) or waiting.get(key)
         if old is not None:
             _repeat(outcome, record, event, old)
-            continue
+            return
         outcome.accepted += 1
-        if event["received_at"] > latest:
-            latest = event["received_at"]
-        touch = _to_touch(event, registry)
+        outcome.latest = max(outcome.latest, event["received_at"])
+        touch = to_touch(event, registry)
         if visitor in marked:
             waiting[key] = event["fp"]
             together.setdefault(visitor, []).append((key, touch))
-            continue
+            return
         consent_default = registry.site(touch["site"], touch["time"]).consent_default
         if "consent" in touch or consent_default != "granted":
             reasons = NO_STATEMENTS.reasons(touch, consent_default)
@@ -110,7 +123,14 @@ def _apply_chunk(
         add_touch(changes, touch)
         puts[key] = value = dumps(touch)
         touches.append((touch["visitor_id"].encode(), value, [("k", key)], None))
-    outcome.latest = latest
+
+    if compiled is not None:
+        taken, latest = compiled.settle(read, found, marked, puts, waiting, touches, changes, 0, take_one)
+        outcome.accepted += taken
+        outcome.latest = max(outcome.latest, latest)
+    else:
+        for entry, stored in zip(read, found, strict=False):
+            take_one(entry, stored)
 
 
 def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:
@@ -141,7 +161,7 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
     visitor.attribute(outcome, "verdict" if stated else "late_touch", now, span)
 
 
-def _to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 - flat: it runs for every event
+def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 - flat: it runs for every event
     """The touch record of an event, all but its validity; a consent or verdict stays as it is."""
     if event["type"] in _STATEMENTS:
         return event

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from schemas.reasons import MODELS
+from streams.core.compiled import compiled
+from streams.core.memo import Memo
 from streams.core.state import pane_key
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ _MODEL_AT: Final = {model: len(TRAFFIC) + len(KPIS) * index for index, model in 
 WIDTH: Final = len(TRAFFIC) + len(KPIS) * len(MODELS)
 """Numbers in a pane: the traffic counters, then each model's. Most panes have traffic only and are kept that short."""
 
-Dimensions = tuple[int, str, str, str, str, str, str, str]
-"""minute, site, channel, campaign, partner, variant, audience, currency"""
+_DIMENSIONS: Final = ("site", "channel", "campaign", "partner", "variant", "audience", "currency")
+"""Of a pane, after its minute."""
 
 
 def add_touch(changes: dict[Any, list[int]], touch: dict[str, Any], sign: int = 1) -> None:
@@ -103,19 +105,48 @@ def add_attribution(changes: dict[Any, list[int]], attribution: dict[str, Any], 
 
 def emit_panes(outcome: Outcome, view: View) -> None:
     """Bring the panes that the batch changed up to date and emit each as an absolute record."""
-    changes = outcome.pane_changes
-    if not changes:
+    changed = [(dimensions, numbers) for dimensions, numbers in outcome.pane_changes.items() if any(numbers)]
+    if not changed:
         return
-    changed = [(dimensions, numbers) for dimensions, numbers in changes.items() if any(numbers)]
-    kafka_keys = [orjson.dumps(dimensions) for dimensions, _ in changed]
-    state_keys = [pane_key(dimensions[0], key) for (dimensions, _), key in zip(changed, kafka_keys, strict=True)]
+    texts = [texts_of(dimensions[1:]) for dimensions, _ in changed]
+    keys = [b"[%d,%b" % (dimensions[0], text[0]) for (dimensions, _), text in zip(changed, texts, strict=True)]
+    state_keys = [pane_key(dimensions[0], key) for (dimensions, _), key in zip(changed, keys, strict=True)]
     outputs, puts = outcome.into("panes", outcome.scope.partition), outcome.puts
-    for (dimensions, numbers), key, state_key, old in zip(
-        changed, kafka_keys, state_keys, view.get_many(state_keys), strict=True
+    pane_value = write_value if compiled is None else compiled.pane_value
+    for (dimensions, numbers), text, key, state_key, old in zip(
+        changed, texts, keys, state_keys, view.get_many(state_keys), strict=True
     ):
-        totals = numbers if old is None else add(numbers, read_pane(orjson.loads(old)))
-        puts[state_key] = value = orjson.dumps(write_pane(dimensions, totals))
+        value = pane_value(dimensions[0], text[1], numbers, old)
+        if value is None:
+            value = write_value(dimensions[0], text[1], numbers, old)
+        puts[state_key] = value
         outputs.append((key, value, [("k", state_key)], None))
+
+
+def write_value(minute: int, names: bytes, numbers: list[int], old: bytes | None) -> bytes:
+    """The record of a pane: its `old` one's totals, None where it is new, changed by `numbers`.
+
+    `names` are its other dimensions as members of a JSON object.
+    """
+    totals = numbers if old is None else add(numbers, read_pane(orjson.loads(old)))
+    models = b"{}"
+    if len(totals) > len(TRAFFIC):
+        found = {model: kpis for model, at in _MODEL_AT.items() if any(kpis := totals[at : at + len(KPIS)])}
+        models = orjson.dumps(found)
+    traffic = b'"impressions":%d,"clicks":%d,"landings":%d,"invalid":%d,"cost_micros":%d' % tuple(totals[: len(TRAFFIC)])
+    return b'{"minute":%d,%b,%b,"models":%b}' % (minute, names, traffic, models)
+
+
+_texts: Memo[tuple[str, ...], tuple[bytes, bytes]] = Memo(30_000)
+
+
+def texts_of(names: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """A pane's dimensions but its minute: as the end of a JSON array, its key, and as members of a JSON object."""
+    found = _texts.get(names)
+    if found is None:
+        members = orjson.dumps(dict(zip(_DIMENSIONS, names, strict=True)))[1:-1]
+        found = _texts.keep(names, (orjson.dumps(names)[1:], members))
+    return found
 
 
 def add(left: list[int], right: list[int], sign: int = 1) -> list[int]:
@@ -123,33 +154,6 @@ def add(left: list[int], right: list[int], sign: int = 1) -> list[int]:
     if len(left) == len(right):
         return [a + sign * b for a, b in zip(left, right, strict=True)]
     return [a + sign * b for a, b in zip_longest(left, right, fillvalue=0)]
-
-
-def write_pane(dimensions: Dimensions, numbers: list[int]) -> dict[str, Any]:
-    """The pane record of some dimensions; models with nothing are left out."""
-    minute, site, channel, campaign, partner, variant, audience, currency = dimensions
-    models = {}
-    if len(numbers) > len(TRAFFIC):
-        for model, at in _MODEL_AT.items():
-            kpis = numbers[at : at + len(KPIS)]
-            if any(kpis):
-                models[model] = kpis
-    return {
-        "minute": minute,
-        "site": site,
-        "channel": channel,
-        "campaign": campaign,
-        "partner": partner,
-        "variant": variant,
-        "audience": audience,
-        "currency": currency,
-        "impressions": numbers[0],
-        "clicks": numbers[1],
-        "landings": numbers[2],
-        "invalid": numbers[3],
-        "cost_micros": numbers[4],
-        "models": models,
-    }
 
 
 def read_pane(record: dict[str, Any]) -> list[int]:

@@ -18,6 +18,8 @@ DAY_MS: Final = 86_400_000
 DEFAULT_LOOKBACKS: Final = {"click": 30 * DAY_MS, "landing": 30 * DAY_MS, "impression": 1 * DAY_MS}
 """Clicks and landings 30 d, impressions 1 d (contract, section 3, rule 1)."""
 MAX_LOOKBACK_MS: Final = 90 * DAY_MS
+FOREVER: Final = 1 << 62
+"""Later than any time, in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class _Periods(Generic[_T]):
         index = bisect_right(self.starts, time)
         return self.values[index - 1] if index else None
 
+    def around(self, time: int) -> tuple[int, int]:
+        index = bisect_right(self.starts, time)
+        start = self.starts[index - 1] if index else 0
+        return start, self.starts[index] if index < len(self.starts) else FOREVER
+
 
 class Registry:
     """Sites and campaigns by name and time. Filled by `put`, then only read."""
@@ -98,11 +105,14 @@ class Registry:
         self._campaigns: dict[tuple[str, str], _Periods[Campaign]] = {}
         self._names: dict[str, list[str]] = {}
         self._defaults: dict[str, Site] = {}
+        self.version = 0
+        """Grows with each `put`: what was remembered of an older one may be wrong."""
         for entry in entries:
             self.put(entry)
 
     def put(self, entry: SiteEntry | CampaignEntry) -> None:
         """Add a record, or replace the one of the same name and moment."""
+        self.version += 1
         if entry.kind == "site":
             self._sites.setdefault(entry.site, _Periods()).put(entry.valid_from, _site(entry))
             return
@@ -129,6 +139,15 @@ class Registry:
         """A site's campaign as it was at a moment; None where it was not registered."""
         periods = self._campaigns.get((site, name))
         return periods.at(time_ms) if periods else None
+
+    def steady(self, site: str, campaign: str, time_ms: int) -> tuple[int, int]:
+        """From when until before when `site` and `campaign` find what they find at `time_ms` (ms)."""
+        start, until = 0, FOREVER
+        for periods in (self._sites.get(site), self._campaigns.get((site, campaign))):
+            if periods is not None:
+                begin, end = periods.around(time_ms)
+                start, until = max(start, begin), min(until, end)
+        return start, until
 
     def find_campaign(self, name: str, time_ms: int) -> Campaign | None:
         """The campaign of that name at whichever site has it at that moment, the first by the site's name."""

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import faust
+from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from mode.utils.futures import notify
 
+from streams.worker.consumers import unwrap_records
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+    from aiokafka import AIOKafkaConsumer
+
+    from streams.core.outcome import Record
 
 MOST_OUTSTANDING: Final = 2
 """Batches of one partition that are fetched and not yet done with."""
@@ -56,13 +61,15 @@ class Batch:
         "value",
     )
 
-    def __init__(self, records: Sequence[ConsumerRecord], start: int, next_: int, epoch: int, highwater: int) -> None:
+    def __init__(
+        self, tp: TopicPartition, records: Sequence[Record], start: int, next_: int, epoch: int, highwater: int
+    ) -> None:
         last = records[-1]
-        self.topic: str = last.topic
-        self.partition: int = last.partition
+        self.topic: str = tp.topic
+        self.partition: int = tp.partition
         self.offset = start
         self.timestamp = last.timestamp
-        self.timestamp_type = last.timestamp_type
+        self.timestamp_type = 0
         self.headers = ()
         self.key = None
         self.value = self
@@ -79,9 +86,10 @@ class Batch:
         """The batch in two, of at least two records; the second starts where the first ends."""
         middle = len(self.records) // 2
         between = self.records[middle].offset
+        tp = TopicPartition(self.topic, self.partition)
         return (
-            Batch(self.records[:middle], self.start, between, self.epoch, self.highwater),
-            Batch(self.records[middle:], between, self.next, self.epoch, self.highwater),
+            Batch(tp, self.records[:middle], self.start, between, self.epoch, self.highwater),
+            Batch(tp, self.records[middle:], between, self.next, self.epoch, self.highwater),
         )
 
 
@@ -190,6 +198,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
+        unwrap_records(consumer)
         flow: Flow = self.app.flow  # type: ignore[attr-defined] # the worker's own app has it
         subscriptions = fetcher._subscriptions  # noqa: SLF001
         assigned = consumer.assignment()
@@ -221,7 +230,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             after = state.position if state.has_valid_position else records[-1].offset + 1
             if flow.taken(tp, course, after):
                 first = records[0].offset if start is None else start
-                batches[tp] = [Batch(records, first, after, course.epoch, state.highwater or after)]
+                batches[tp] = [Batch(tp, records, first, after, course.epoch, state.highwater or after)]
         return batches
 
 

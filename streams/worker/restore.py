@@ -16,7 +16,7 @@ from schemas.errors import RestoreError
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import mark_key
-from streams.worker.consumers import stop_consumer
+from streams.worker.consumers import stop_consumer, unwrap_records
 
 if TYPE_CHECKING:
     from streams.worker.store import Store
@@ -50,6 +50,7 @@ class Restorer:
     async def open(self) -> None:
         """Connect, and go to where the store ends; wipes the store where it does not fit the logs."""
         await self._consumer.start()
+        unwrap_records(self._consumer)
         self._consumer.assign(self._tps)
         starts = await self._consumer.beginning_offsets(self._tps)
         ends = await self._consumer.end_offsets(self._tps)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from schemas.reasons import MODELS
-from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, add_attribution, add_touch, read_pane, write_pane
+from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, add_attribution, add_touch, read_pane, texts_of, write_value
 from tests.reference.events import T0
 from tests.reference.shop import adjustment, click, only, purchase, run
 
 DIMENSIONS = (29_333_333, "s", "Direct", "", "", "", "", "EUR")
+
+
+def written(numbers, old=None):
+    """The record of a pane."""
+    return orjson.loads(write_value(DIMENSIONS[0], texts_of(DIMENSIONS[1:])[1], numbers, old))
 
 
 def kpis_of(cluster, model="linear"):
@@ -22,14 +28,14 @@ def kpis_of(cluster, model="linear"):
 def test_a_pane_is_read_as_it_was_written():
     """Models with nothing are left out; without any, a pane is its traffic alone."""
     numbers = list(range(WIDTH))
-    assert read_pane(write_pane(DIMENSIONS, numbers)) == numbers
+    assert read_pane(written(numbers)) == numbers
     for numbers in ([5, 0, 0, 0, 0], [5] + [0] * (WIDTH - 1)):
-        record = write_pane(DIMENSIONS, numbers)
+        record = written(numbers)
         assert (record["models"], record["impressions"]) == ({}, 5)
         assert read_pane(record) == [5, 0, 0, 0, 0]
     numbers[len(TRAFFIC) + len(KPIS) + 1] = -7
-    assert write_pane(DIMENSIONS, numbers)["models"] == {MODELS[1]: [0, -7, 0, 0, 0, 0]}
-    assert read_pane(write_pane(DIMENSIONS, numbers)) == numbers
+    assert written(numbers)["models"] == {MODELS[1]: [0, -7, 0, 0, 0, 0]}
+    assert read_pane(written(numbers)) == numbers
 
 
 @pytest.mark.parametrize("sign", [1, -1])

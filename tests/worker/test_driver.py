@@ -101,7 +101,7 @@ def test_the_next_batch_starts_where_the_last_one_ended():
 
 def test_a_batch_is_to_faust_one_message_at_its_start():
     """Its value is itself; the records' own offsets may leave gaps."""
-    batch = Batch([Record(0), Record(2), Record(4)], 0, 6, 7, 9)
+    batch = Batch(TP, [Record(0), Record(2), Record(4)], 0, 6, 7, 9)
     assert (batch.topic, batch.partition, batch.offset) == ("clicks", 3, 0)
     assert batch.value is batch
     assert batch.key is None
@@ -110,7 +110,7 @@ def test_a_batch_is_to_faust_one_message_at_its_start():
 
 def test_halves_follow_each_other():
     """Together they cover what the batch covers."""
-    first, second = Batch([Record(1), Record(2), Record(5)], 0, 9, 7, 9).halves()
+    first, second = Batch(TP, [Record(1), Record(2), Record(5)], 0, 9, 7, 9).halves()
     assert [[r.offset for r in half.records] for half in (first, second)] == [[1], [2, 5]]
     assert (first.start, first.next, second.start, second.next) == (0, 2, 2, 9)
     assert first.epoch == second.epoch == 7

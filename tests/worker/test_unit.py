@@ -94,7 +94,8 @@ async def unit(tmp_path):
 
 def batch(unit, *records, start=10, next_=None):
     """A batch as the driver hands it over."""
-    return Batch(records, start, records[-1].offset + 1 if next_ is None else next_, unit._epochs["clicks"], 0)
+    tp = TopicPartition("clicks", records[0].partition)
+    return Batch(tp, records, start, records[-1].offset + 1 if next_ is None else next_, unit._epochs["clicks"], 0)
 
 
 def touch(offset, event_id="e", **fields):

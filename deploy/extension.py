@@ -1,0 +1,73 @@
+"""Compiles ``streams/core/_plain.pyx`` in place, in a tree and for a wheel.
+
+`python -m deploy.extension` in a tree; ``hatch_build.py`` calls it for a wheel. Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. The
+role ``worker`` logs which of the two it runs on.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "streams" / "core" / "_plain.pyx"
+FLAGS = ("-O2", "-g0", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
+
+
+def target() -> Path:
+    """Where the compiled module is, beside its source."""
+    return SOURCE.with_name(SOURCE.stem + str(sysconfig.get_config_var("EXT_SUFFIX")))
+
+
+def missing() -> str:
+    """What is missing for compiling here; empty where nothing is."""
+    if not compiler():
+        return "a C compiler (gcc)"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
+        return "Python's C headers (python3-dev)"
+    return ""
+
+
+def compiler() -> list[str]:
+    """The C compiler's command: what ``CC`` names, else the first there is; empty where there is none."""
+    named = shlex.split(os.environ.get("CC", ""))
+    if named:
+        return named
+    found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    return [found] if found else []
+
+
+def build() -> Path:
+    """Compile; returns the module's file. Raises `subprocess.CalledProcessError` where the compiler refuses."""
+    module = target()
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory) / f"{SOURCE.stem}.c"
+        subprocess.run([sys.executable, "-m", "cython", "-3", str(SOURCE), "-o", str(source)], check=True, cwd=ROOT)
+        fresh = Path(directory) / module.name
+        include = sysconfig.get_paths()["include"]
+        subprocess.run([*compiler(), *FLAGS, f"-I{include}", str(source), "-o", str(fresh)], check=True)
+        # Moved into place as a whole, so that a process that starts now finds the old one or the new one.
+        beside = module.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(fresh, beside)
+        beside.replace(module)
+    return module
+
+
+def main() -> None:
+    """Compile, or say why not."""
+    lacking = missing()
+    if lacking:
+        print(f"setup: no compiled core for want of {lacking}: the worker is slower without", file=sys.stderr)
+        target().unlink(missing_ok=True)
+        return
+    build()
+
+
+if __name__ == "__main__":
+    main()
