@@ -1,7 +1,7 @@
-"""Compiles ``streams/core/_plain.pyx`` in place, in a tree and for a wheel.
+"""Compiles ``streams/core/_plain.pyx`` in place, in a tree (`python -m deploy.extension`) and for a wheel.
 
-`python -m deploy.extension` in a tree; ``hatch_build.py`` calls it for a wheel. Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. The
-role ``worker`` logs which of the two it runs on.
+Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. A
+worker logs which of the two it runs on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """Plain touches, compiled: from a record's bytes to the finished touch record in one pass over them.
 
-Rule: a fast twin of `streams.core.clicks` and of what it calls, never a second opinion. A touch is plain where every
+Rule: a fast twin of `streams.core.clicks` and `streams.core.panes`, never a second opinion. A touch is plain where every
 field is a known one with a text without escapes or a whole number, and it is valid and in time; for anything else
 `read_plain` returns None and the Python code takes the record, be it to refuse it. What a touch's statements come to
 is asked of that code once for each combination of them (a `Plan`) and then remembered as ready bytes. Without a
@@ -548,7 +548,7 @@ cpdef read_all(records, registry, int partitions, int partition, list read, odd)
 
 
 cpdef tuple settle(
-    list read, list found, set marked, dict puts, dict waiting, list touches, dict changes, long long latest, odd
+    list read, list found, set marked, dict puts, dict waiting, list touches, dict changes, odd
 ):
     """Put and count each plain touch that is new, of a visitor without a mark; `odd(entry, stored)` for the rest.
 
@@ -556,6 +556,7 @@ cpdef tuple settle(
     """
     cdef Py_ssize_t at
     cdef Py_ssize_t taken = 0
+    cdef long long latest = 0
     cdef tuple entry
     cdef Plain plain
     for at in range(len(read)):

@@ -7,6 +7,7 @@ which nearly all are, from their bytes to their records; the code here says what
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -40,76 +41,90 @@ _Read = tuple["Record", Any, bytes, bytes]
 def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome:
     """What the records of ``clicks`` change. Keys and values of the outcome's outputs are bytes as Kafka has them."""
     outcome = Outcome("clicks", scope, read=len(records))
-    together: dict[bytes, list[tuple[bytes, Event]]] = {}
-    waiting: dict[bytes, str] = {}
+    batch = _Batch(outcome)
     for start in range(0, len(records), CHUNK):
-        _apply_chunk(outcome, records[start : start + CHUNK], view, together, waiting)
-    fresh: dict[bytes, list[tuple[bytes, bytes]]] = {visitor: [] for visitor in together}
-    if together:
+        batch.apply(records[start : start + CHUNK], view)
+    fresh: dict[bytes, list[tuple[bytes, bytes]]] = {visitor: [] for visitor in batch.together}
+    if fresh:
         for key, value in outcome.puts.items():
             if key[:VISITOR_PREFIX] in fresh:
                 fresh[key[:VISITOR_PREFIX]].append((key, value))
-    for visitor, events in together.items():
+    for visitor, events in batch.together.items():
         _look_again(outcome, Visitor(visitor[1:], view, scope, fresh[visitor]), events)
     emit_panes(outcome, view)
     return outcome
 
 
-def _apply_chunk(
-    outcome: Outcome,
-    records: Sequence[Record],
-    view: View,
-    together: dict[bytes, list[tuple[bytes, Event]]],
-    waiting: dict[bytes, str],
-) -> None:
-    """Take some records; events of marked visitors go to `together`, their keys and contents to `waiting`."""
-    scope = outcome.scope
-    partitions, partition, registry = scope.partitions, scope.partition, scope.registry
-    read: list[_Read] = []
+@dataclass(slots=True)
+class _Batch:
+    """A batch under way, chunk by chunk: events of marked visitors are put aside, to be looked at when all are read."""
 
-    def read_one(record: Record) -> None:
+    outcome: Outcome
+    together: dict[bytes, list[tuple[bytes, Event]]] = field(default_factory=dict)
+    """State key of a visitor -> state keys and events."""
+    waiting: dict[bytes, str] = field(default_factory=dict)
+    """State key of an event put aside -> its content's fingerprint."""
+    marked: set[bytes] = field(default_factory=set)
+    """The chunk's visitors whose events are put aside."""
+    read: list[_Read] = field(default_factory=list)
+    """The chunk's records that are events of this partition."""
+
+    def apply(self, records: Sequence[Record], view: View) -> None:
+        """Take one chunk's `records` through all steps."""
+        outcome, scope = self.outcome, self.outcome.scope
+        read = self.read = []
+        if compiled is not None:
+            compiled.read_all(records, scope.registry, scope.partitions, scope.partition, read, self._read_one)
+        else:
+            for record in records:
+                self._read_one(record)
+        visitors = list({visitor for _, _, visitor, _ in read})
+        found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
+        marks = found[len(read) :]
+        marked = self.marked = {v for v, m in zip(visitors, marks, strict=True) if m is not None or v in self.together}
+        marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in _STATEMENTS)
+        if compiled is not None:
+            touches = outcome.into("touches", scope.partition)
+            taken, latest = compiled.settle(
+                read, found, marked, outcome.puts, self.waiting, touches, outcome.pane_changes, self._take_one
+            )
+            outcome.accepted += taken
+            outcome.latest = max(outcome.latest, latest)
+        else:
+            for entry, stored in zip(read, found, strict=False):
+                self._take_one(entry, stored)
+
+    def _read_one(self, record: Record) -> None:
+        scope = self.outcome.scope
         try:
             event = accept(record.value, record.timestamp, "clicks")
         except Refused as error:
-            outcome.refuse(record, error)
+            self.outcome.refuse(record, error)
             return
         named = event["visitor_id"].encode()
-        place = partition_of(named, partitions)
-        if place != partition:
-            outcome.move(record, place)
+        place = partition_of(named, scope.partitions)
+        if place != scope.partition:
+            self.outcome.move(record, place)
             return
         visitor = b"v" + visitor_hasher(event["site"])(named)
-        read.append((record, event, visitor, visitor + b"t" + event_hash(event["event_id"])))
+        self.read.append((record, event, visitor, visitor + b"t" + event_hash(event["event_id"])))
 
-    if compiled is not None:
-        compiled.read_all(records, registry, partitions, partition, read, read_one)
-    else:
-        for record in records:
-            read_one(record)
-
-    visitors = list({visitor for _, _, visitor, _ in read})
-    found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
-    marks = found[len(read) :]
-    marked = {visitor for visitor, mark in zip(visitors, marks, strict=True) if mark is not None or visitor in together}
-    marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in _STATEMENTS)
-
-    puts, changes = outcome.puts, outcome.pane_changes
-    touches = outcome.into("touches", partition)
-
-    def take_one(entry: _Read, stored: bytes | None) -> None:
+    def _take_one(self, entry: _Read, stored: bytes | None) -> None:
         record, event, visitor, key = entry
+        outcome = self.outcome
+        registry = outcome.scope.registry
         if type(event) is not dict:
             event = accept(record.value, record.timestamp, "clicks")
-        old = stored or puts.get(key) or waiting.get(key)
+        old = stored or outcome.puts.get(key) or self.waiting.get(key)
         if old is not None:
             _repeat(outcome, record, event, old)
             return
         outcome.accepted += 1
         outcome.latest = max(outcome.latest, event["received_at"])
         touch = to_touch(event, registry)
-        if visitor in marked:
-            waiting[key] = event["fp"]
-            together.setdefault(visitor, []).append((key, touch))
+        if visitor in self.marked:
+            self.waiting[key] = event["fp"]
+            self.together.setdefault(visitor, []).append((key, touch))
             return
         consent_default = registry.site(touch["site"], touch["time"]).consent_default
         if "consent" in touch or consent_default != "granted":
@@ -118,19 +133,9 @@ def _apply_chunk(
             reasons = []
         touch["invalid_reasons"] = reasons
         touch["valid"] = not reasons
-        if reasons:
-            outcome.invalid.update(reasons)
-        add_touch(changes, touch)
-        puts[key] = value = dumps(touch)
-        touches.append((touch["visitor_id"].encode(), value, [("k", key)], None))
-
-    if compiled is not None:
-        taken, latest = compiled.settle(read, found, marked, puts, waiting, touches, changes, 0, take_one)
-        outcome.accepted += taken
-        outcome.latest = max(outcome.latest, latest)
-    else:
-        for entry, stored in zip(read, found, strict=False):
-            take_one(entry, stored)
+        outcome.invalid.update(reasons)
+        add_touch(outcome.pane_changes, touch)
+        outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
 
 
 def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:

@@ -6,10 +6,10 @@ takes that and keeps the Python way beside it, which says what is right; ``make 
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-compiled: Any
 try:
-    from streams.core import _plain as compiled
+    compiled: Any = importlib.import_module("streams.core._plain")
 except ImportError:
     compiled = None

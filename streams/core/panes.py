@@ -133,7 +133,7 @@ def write_value(minute: int, names: bytes, numbers: list[int], old: bytes | None
     if len(totals) > len(TRAFFIC):
         found = {model: kpis for model, at in _MODEL_AT.items() if any(kpis := totals[at : at + len(KPIS)])}
         models = orjson.dumps(found)
-    traffic = b'"impressions":%d,"clicks":%d,"landings":%d,"invalid":%d,"cost_micros":%d' % tuple(totals[: len(TRAFFIC)])
+    traffic = orjson.dumps(dict(zip(TRAFFIC, totals, strict=False)))[1:-1]
     return b'{"minute":%d,%b,%b,"models":%b}' % (minute, names, traffic, models)
 
 

@@ -43,7 +43,6 @@ def create_app(
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
         broker_max_poll_interval=3600.0,
-        broker_max_poll_records=settings.worker_batch_events,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
         stream_buffer_maxsize=16,

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 MOST_OUTSTANDING: Final = 2
 """Batches of one partition that are fetched and not yet done with."""
+FIRST_BATCH: Final = 5_000
+"""Records of the first batches, until it is known how fast it goes here."""
+SMALLEST_BATCH: Final = 100
+SLOW_S: Final = 1.5
+"""A batch that takes longer was too large: the next ones are half of it."""
 _LONGEST_WAIT: Final = 0.1
 _SHORT_WAIT: Final = 0.005
 _FETCH_WAIT_MS: Final = 500
@@ -110,7 +115,11 @@ class Flow:
     more: a batch that a rebalance threw away can hold nothing up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = FIRST_BATCH) -> None:
+        """`most`: no batch is to have more records."""
+        self._most = most
+        self.size = min(most, FIRST_BATCH)
+        """Records that are fetched at most at once: few where there are few, many where the worker is behind."""
         self._lock = threading.Lock()
         self._wanted: dict[TopicPartition, tuple[int, int]] = {}
         self._courses: dict[TopicPartition, _Course] = {}
@@ -136,6 +145,13 @@ class Flow:
             course = self._courses.get(tp)
             if course is not None and course.epoch == epoch:
                 course.outstanding -= 1
+
+    def pace(self, records: int, seconds: float) -> None:
+        """A batch of so many records took so long; one that failed, as long as it may: it would fail again as large."""
+        if seconds > SLOW_S:
+            self.size = max(min(SMALLEST_BATCH, self._most), min(self.size, records // 2))
+        elif seconds < SLOW_S / 2 and records >= self.size:
+            self.size = min(self._most, self.size * 2)
 
     def idle_at(self, tp: TopicPartition) -> int:
         """Up to where `tp` is done with, markers and aborted records included; 0 where unknown or at work."""
@@ -191,7 +207,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer: AIOKafkaConsumer,
         active_partitions: set[TopicPartition] | None,
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
-        max_records: int | None = None,
+        max_records: int | None = None,  # noqa: ARG002 - as above; the flow knows better
     ) -> dict[TopicPartition, list[Batch]]:
         if not self.consumer.flow_active:
             return {}
@@ -216,7 +232,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 return {}
             before = {tp: subscriptions.subscription.assignment.state_value(tp) for tp in ready}
             stood = {tp: state.position if state.has_valid_position else None for tp, state in before.items()}
-            found = await fetcher.fetched_records(ready, timeout=min(wait, timeout or wait), max_records=max_records)
+            found = await fetcher.fetched_records(ready, timeout=min(wait, timeout or wait), max_records=flow.size)
         batches = {}
         for tp, course in courses.items():
             state, records = before[tp], found.get(tp)

@@ -61,9 +61,13 @@ def both(values, *, registry=None, partitions=1, partition=0, chunks=None):
 def plain(outcome):
     """An outcome with its JSON read, so that the order of members does not matter."""
     outputs = {
-        place: [(key, orjson.loads(value) if place[0] in {"touches", "panes"} else value, headers, at) for key, value, headers, at in records]
+        place: [
+            (key, orjson.loads(value) if place[0] in {"touches", "panes"} else value, headers, at)
+            for key, value, headers, at in records
+        ]
         for place, records in outcome.outputs.items()
-    }  # fmt: skip
+        if records
+    }
     puts = {key: orjson.loads(value) if value else value for key, value in outcome.puts.items()}
     counts = {name: getattr(outcome, name) for name in ("read", "accepted", "duplicate", "dead_letter", "moved")}
     return outputs, puts, counts, dict(outcome.pane_changes), outcome.latest, outcome.reasons, outcome.invalid
@@ -76,8 +80,27 @@ def agree(values, **how):
 
 
 texts = st.sampled_from(
-    ["", "google", "Google ", "cpc", "spring", "%20", "spr%69ng", "a+b", "straße", "ÅÄÖ", "x" * 256, "x" * 257, "é" * 200, "a\\b", 'a"b', "a\nb", "\x7f", "😀"]
-)  # fmt: skip
+    [
+        "",
+        "google",
+        "Google ",
+        "cpc",
+        "spring",
+        "%20",
+        "spr%69ng",
+        "a+b",
+        "straße",
+        "ÅÄÖ",
+        "x" * 256,
+        "x" * 257,
+        "é" * 200,
+        "a\\b",
+        'a"b',
+        "a\nb",
+        "\x7f",
+        "😀",
+    ]
+)
 urls = st.one_of(
     st.sampled_from(
         [
@@ -122,7 +145,7 @@ urls = st.one_of(
                         "ttclid",
                         "yclid",
                     ]
-                ),  # fmt: skip
+                ),
                 st.sampled_from(["", "a", "spring", "Abc-1_2.3", "a%20b", "a+b", "%20", "a=b", "google", "cpc", "ü"]),
             ),
             max_size=9,
@@ -130,10 +153,67 @@ urls = st.one_of(
     ),
 )
 referrers = st.sampled_from(
-    ["https://www.google.com/", "https://www.google.com", "http://t.co/x", "https://shop.example/p", "https://other.example/", "https://www.paypal.com/checkout", "android-app://com.google.android.gm/", "https://chatgpt.com/?q=1", "HTTPS://Www.Bing.com/x", "www.bing.com/s", "null", "https://news.example/a/b?c", "https://a.b:80/x", "https://"]
-)  # fmt: skip
-amounts = st.sampled_from([0, 1, 0.25, 1.5, 12.345678, 0.1234567, 1e-7, 123456789, 1234567890123, "0.25", "007.5", "1.", ".5", "12", "1e3", -1, "-0", True, "x", 0.1, 100.10, 1e15])  # fmt: skip
-times = st.sampled_from([T0, T0 - 1, T0 - 500, T0 - 501, T0 - 8 * DAY, T0 + 600_000, T0 + 600_001, float(T0), str(T0), "2026-06-01T00:00:00Z", -1, 0, 10**15, 10**16])  # fmt: skip
+    [
+        "https://www.google.com/",
+        "https://www.google.com",
+        "http://t.co/x",
+        "https://shop.example/p",
+        "https://other.example/",
+        "https://www.paypal.com/checkout",
+        "android-app://com.google.android.gm/",
+        "https://chatgpt.com/?q=1",
+        "HTTPS://Www.Bing.com/x",
+        "www.bing.com/s",
+        "null",
+        "https://news.example/a/b?c",
+        "https://a.b:80/x",
+        "https://",
+    ]
+)
+amounts = st.sampled_from(
+    [
+        0,
+        1,
+        0.25,
+        1.5,
+        12.345678,
+        0.1234567,
+        1e-7,
+        123456789,
+        1234567890123,
+        "0.25",
+        "007.5",
+        "1.",
+        ".5",
+        "12",
+        "1e3",
+        -1,
+        "-0",
+        True,
+        "x",
+        0.1,
+        100.10,
+        1e15,
+    ]
+)
+times = st.sampled_from(
+    [
+        T0,
+        T0 - 1,
+        T0 - 500,
+        T0 - 501,
+        T0 - 8 * DAY,
+        T0 + 600_000,
+        T0 + 600_001,
+        float(T0),
+        str(T0),
+        "2026-06-01T00:00:00Z",
+        -1,
+        0,
+        10**15,
+        10**16,
+    ]
+)
 events = st.fixed_dictionaries(
     {
         "event_id": st.sampled_from(["a", "b", "c", "é", "x" * 64, "x" * 65]),
@@ -178,13 +258,45 @@ def test_any_events(found, chance):
 def test_any_bytes(data):
     """A touch with some of its bytes changed: what is no JSON, no UTF-8 or no touch is refused with the same words."""
     event = orjson.dumps(
-        {"event_id": "a", "type": "landing", "time": T0, "site": "shop.example", "visitor_id": "v", "cost": 0.25,
-         "url": "https://shop.example/?utm_source=é&gclid=1", "schema": 1, "currency": "EUR"}
-    )  # fmt: skip
+        {
+            "event_id": "a",
+            "type": "landing",
+            "time": T0,
+            "site": "shop.example",
+            "visitor_id": "v",
+            "cost": 0.25,
+            "url": "https://shop.example/?utm_source=é&gclid=1",
+            "schema": 1,
+            "currency": "EUR",
+        }
+    )
     value = bytearray(event)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(value) - 1))
-        what = data.draw(st.sampled_from([b"", b" ", b'"', b"\\", b",", b":", b"{", b"}", b"0", b"-", b".", b"\xff", b"\xc3", b"\n", b"\x00", b"e", b"null", b'"a":1,']))  # fmt: skip
+        what = data.draw(
+            st.sampled_from(
+                [
+                    b"",
+                    b" ",
+                    b'"',
+                    b"\\",
+                    b",",
+                    b":",
+                    b"{",
+                    b"}",
+                    b"0",
+                    b"-",
+                    b".",
+                    b"\xff",
+                    b"\xc3",
+                    b"\n",
+                    b"\x00",
+                    b"e",
+                    b"null",
+                    b'"a":1,',
+                ]
+            )
+        )
         value[at : at + data.draw(st.integers(0, 2))] = what
     agree([bytes(value)])
 

@@ -114,3 +114,23 @@ def test_halves_follow_each_other():
     assert [[r.offset for r in half.records] for half in (first, second)] == [[1], [2, 5]]
     assert (first.start, first.next, second.start, second.next) == (0, 2, 2, 9)
     assert first.epoch == second.epoch == 7
+
+
+def test_batches_grow_while_they_are_quick_and_halve_when_they_are_slow():
+    """Full ones only say that there is more; a failed one counts as slow."""
+    flow = Flow(30_000)
+    assert flow.size == 5_000
+    flow.pace(4_999, 0.1)
+    assert flow.size == 5_000
+    for size in (10_000, 20_000, 30_000, 30_000):
+        flow.pace(flow.size, 0.1)
+        assert flow.size == size
+    flow.pace(30_000, 1.0)
+    assert flow.size == 30_000
+    flow.pace(30_000, 10.0)
+    flow.pace(30_000, 10.0)  # fetched before the first one was known to be slow
+    assert flow.size == 15_000
+    for _ in range(20):
+        flow.pace(flow.size, 2.0)
+    assert flow.size == 100
+    assert Flow(40).size == 40
