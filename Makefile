@@ -13,12 +13,15 @@ LOCKS := requirements/local.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 CODE := schemas streams sinks deploy tests
 
-.PHONY: help setup demo up test check format bench bench-check bench-keep bench-page lock clean
+.PHONY: help setup peer demo up prometheus test check format bench bench-check bench-keep bench-page docs script dashboards pictures lock clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
-setup: $(STAMPS)/core $(STAMPS)/kafka $(STAMPS)/debian ## install everything that is locked, into .venv
+setup: $(STAMPS)/core $(STAMPS)/kafka $(STAMPS)/debian $(STAMPS)/peer ## install everything that is locked, into .venv
+	@:
+
+peer: $(STAMPS)/peer ## install the library that the attribution models are compared with, apart from everything else
 	@:
 
 demo: $(STAMPS)/core $(STAMPS)/kafka ## run the local stack and a simulated shop, compare with the truth (ARGS="--events 20000")
@@ -26,6 +29,9 @@ demo: $(STAMPS)/core $(STAMPS)/kafka ## run the local stack and a simulated shop
 
 up: $(STAMPS)/core $(STAMPS)/kafka ## run the local stack until Ctrl-C
 	@$(BIN)/headwater up $(ARGS)
+
+prometheus: $(STAMPS)/project ## run Prometheus, with all rules, over the local stack that runs (`make up`, `make demo`)
+	@$(BIN)/python -m deploy.prometheus.local
 
 test: setup ## run all tests (ARGS="-k channels" for some)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
@@ -52,12 +58,26 @@ bench-keep: setup ## measure and keep those ratios with the code
 bench-page: setup ## measure every part anew for docs/benchmarks.md
 	@$(BIN)/headwater bench all --page docs/benchmarks.json $(ARGS)
 
+docs: setup ## generate what is generated in docs/ and schemas/json: settings, logs, AsyncAPI, OpenAPI, JSON Schemas
+	@$(BIN)/python -m schemas.documents
+
+pictures: setup ## take the README's pictures of the live page anew, into docs/pictures
+	@$(BIN)/python -m tests.browser.pictures $(ARGS)
+
+script: $(STAMPS)/project ## build the browser script: hw.min.js of hw.js, by esbuild
+	@$(BIN)/python -m streams.collector.script.build
+
+dashboards: setup ## generate Grafana's dashboards and docs/metrics.md
+	@$(BIN)/python -m deploy.grafana.generate
+	@$(BIN)/python -m streams.cli.metrics_page
+
 lock: $(STAMPS)/uv ## resolve the dependencies of pyproject.toml anew (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) pyproject.toml -o requirements/app.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra local -c requirements/app.txt -o requirements/local.txt
 	$(COMPILE) $(ARGS) --group dev -c requirements/local.txt -o requirements/dev.txt
 	$(COMPILE) $(ARGS) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) $(ARGS) --group bootstrap -o requirements/bootstrap.txt
+	cd tests/reference/peer && ../../../$(COMPILE) $(ARGS) packages.in --overrides without.in -o lock.txt
 
 clean: ## remove environment and caches (the local stack's data stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage
@@ -89,6 +109,12 @@ $(STAMPS)/kafka: $(STAMPS)/project deploy/local/java.py deploy/local/jars.sha256
 	@echo "setup: Kafka"
 	@$(BIN)/python -m deploy.local.kafka --fetch
 	@$(BIN)/python -m deploy.local.kafka --train
+	@touch $@
+
+$(STAMPS)/peer: tests/reference/peer/lock.txt $(STAMPS)/uv
+	@echo "setup: a library to compare attribution models with"
+	@$(BIN)/uv venv -q --clear --no-config --python $(BIN)/python $(VENV)/share/headwater/peer
+	@$(BIN)/uv pip sync -q --python $(VENV)/share/headwater/peer/bin/python --require-hashes $<
 	@touch $@
 
 $(STAMPS)/debian: requirements/debian.txt $(STAMPS)/uv

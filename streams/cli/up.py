@@ -12,9 +12,10 @@ def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="Directory of all data; default: HEADWATER_DATA_DIR.")] = None,
 ) -> None:
-    """Run Kafka, ClickHouse's engine, collector, worker and sink here until Ctrl-C; a line a service when it is ready.
+    """Run Kafka, ClickHouse's engine and all roles here until Ctrl-C; a line a service when it is ready.
 
-    All data is in one directory, and another start there goes on where the last one was.
+    The line of the live page tells where to see what comes in. All data is in one directory, and another start there
+    goes on where the last one was.
     """
     import asyncio
     from contextlib import suppress

@@ -36,6 +36,7 @@ from streams.collector.messages import (
     Proxies,
     Request,
     Response,
+    declines,
     error_response,
     json_response,
     read_cookie,
@@ -43,7 +44,9 @@ from streams.collector.messages import (
     write_cookie,
 )
 from streams.collector.redirects import choose_destination, click_event, location
-from streams.core.ids import mint_click_id
+from streams.collector.script import script_response
+from streams.core.addresses import read_query
+from streams.core.ids import mint_click_id, verify_click_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -57,9 +60,14 @@ log = structlog.get_logger()
 
 GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 """A transparent image of one pixel, 43 bytes."""
+GIF_NOT_KEPT: Final = GIF[:6] + b"\x02" + GIF[7:]
+"""The same, 2 pixels wide: a script that loads the image sees its size and not its status."""
 COOKIE: Final = "hw_vid"
+SCRIPT_COOKIE: Final = "hw_id"
+"""The browser script's cookie, seen where the collector shares the site's domain: the visitor as the pages know it."""
 COOKIE_AGE_S: Final = 400 * 86_400
 """As long as browsers keep a cookie at most (RFC 6265bis, 5.5)."""
+MAX_REFERER: Final = 8192
 RETRY: Final = ("retry-after", "1")
 MAX_PARAMETERS: Final = 100
 _GIF_HEADERS: Final = [
@@ -110,10 +118,12 @@ class Collector:
         self._routes = {
             "/events": Route("/events", {"POST": self._post_events, "OPTIONS": self._preflight}),
             "/pixel.gif": Route("/pixel.gif", {"GET": self._pixel}),
+            "/hw.js": Route("/hw.js", {"GET": self._script, "HEAD": self._script}),
             "/healthz": Route("/healthz", {"GET": self._healthz, "HEAD": self._healthz}),
             "/readyz": Route("/readyz", {"GET": self._readyz, "HEAD": self._readyz}),
             "/metrics": Route("/metrics", {"GET": self._render_metrics}),
         }
+        metrics.expect(route.name for route in (*self._routes.values(), self._click))
 
     @property
     def ready(self) -> bool:
@@ -146,7 +156,10 @@ class Collector:
 
     async def _post_events(self, request: Request) -> Response:
         headers = request.headers
-        response = await self._take_body(request)
+        try:
+            response = await self._take_body(request)
+        except Unavailable as error:
+            response = error_response(503, str(error), RETRY)
         site = headers.get("origin")
         if site is not None:
             response = Response(response.status, response.body, [*response.headers, *_cross_site(site)])
@@ -192,6 +205,7 @@ class Collector:
             data = typed_parameters(parameters)
             data.setdefault("event_id", str(uuid7()))
             data.setdefault("time", origin.received_at)
+            _complete(data, request)
             self._name_visitor(data, request, headers)
             stated = orjson.dumps(data)
             record = take_event(data, origin, self._keys[0][1])
@@ -209,7 +223,7 @@ class Collector:
         try:
             await self._events.append(records)
         except Unavailable:
-            return Response(503, GIF, [*_GIF_HEADERS, RETRY])
+            return Response(503, GIF_NOT_KEPT, [*_GIF_HEADERS, RETRY])
         if refusal is None:
             self._count(records)
         else:
@@ -217,7 +231,7 @@ class Collector:
         return Response(200, GIF, headers)
 
     def _name_visitor(self, data: dict[str, object], request: Request, headers: list[tuple[str, str]]) -> None:
-        """State the visitor where the parameters do not: the cookie's, or for a touch a new one.
+        """State the visitor where the parameters do not: the arriving click's, the cookie's, or for a touch a new one.
 
         A conversion without a visitor stays unmatched: a made-up one would stand in the way of the server's, which
         may know better (the earliest visitor stated is the conversion's).
@@ -225,13 +239,21 @@ class Collector:
         kind, denied = data.get("type"), data.get("consent") == "denied"
         if "visitor_id" in data or kind not in (*_TOUCHES, "conversion") or (denied and kind != "consent"):
             return
-        visitor_id = read_cookie(request.headers.get("cookie"), COOKIE)
+        visitor_id = self._visitor_of_click(data.get("url")) or _visitor_of_cookie(request)
         if visitor_id is None and kind in _TOUCHES:
             visitor_id = uuid4().hex
         if visitor_id is not None:
             data["visitor_id"] = visitor_id
             if not denied:
                 headers.append(self._cookie(visitor_id, request))
+
+    def _visitor_of_click(self, url: object) -> str | None:
+        """The visitor that our click id in `url` names, if we have signed it."""
+        click = verify_click_id(read_query(url).hw_cid, self._keys) if isinstance(url, str) else None
+        return read_cookie(f"{COOKIE}={click.visitor_id}", COOKIE) if click is not None else None
+
+    async def _script(self, request: Request) -> Response:
+        return script_response(request.method, request.headers)
 
     async def _redirect(self, request: Request) -> Response:
         if not self._campaigns.ready:
@@ -243,8 +265,10 @@ class Collector:
         except _TooMany as error:
             return error_response(400, str(error))
         campaign = self._campaigns.find(request.path[len("/c/") :], parameters.get("site", ""), now)
+        if "consent" not in parameters and declines(request.headers):
+            parameters["consent"] = "denied"
         denied = parameters.get("consent") == "denied"
-        cookie = None if denied else read_cookie(request.headers.get("cookie"), COOKIE)
+        cookie = None if denied else _visitor_of_cookie(request)
         visitor_id = cookie or uuid4().hex
         destination = choose_destination(campaign, visitor_id) if campaign is not None else None
         if campaign is None or destination is None:
@@ -334,6 +358,21 @@ def _parameters(query: str) -> dict[str, str]:
     except ValueError:
         raise _TooMany(f"more than {MAX_PARAMETERS} parameters") from None
     return dict(reversed(pairs))
+
+
+def _complete(data: dict[str, object], request: Request) -> None:
+    """State of a pixel's event what its page does not (in ``noscript`` it can't) and the request does."""
+    kind = data.get("type")
+    page = request.headers.get("referer")
+    if kind == "landing" and page and len(page) <= MAX_REFERER:
+        data.setdefault("url", page)
+    if kind != "consent" and declines(request.headers):
+        data.setdefault("consent", "denied")
+
+
+def _visitor_of_cookie(request: Request) -> str | None:
+    cookies = request.headers.get("cookie")
+    return read_cookie(cookies, SCRIPT_COOKIE) or read_cookie(cookies, COOKIE)
 
 
 def _cross_site(site: str) -> list[tuple[str, str]]:

@@ -1,14 +1,21 @@
 """The collector's figures for Prometheus (contract, section 8).
 
-Rule: labels come from closed sets (routes, statuses, topics, reasons), never from a request.
+Rule: labels come from closed sets (routes, statuses, topics, reasons), never from a request. What can fail is there at
+0 before it does, so that the first failure is an increase too.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from schemas.reasons import REASONS
 from schemas.topics import TOPICS
+from sinks.prometheus.standard import build_gauge, ready_gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -33,9 +40,20 @@ class Metrics:
         self.refused = events.labels("http", "dead_letter")
         dead_letters = Counter("headwater_dead_letters", "Events refused.", ["reason"], registry=registry)
         self.dead_letters = {reason: dead_letters.labels(reason) for reason in REASONS}
-        self.ready = Gauge("headwater_collector_ready", "1 while Kafka takes events.", registry=registry)
+        self.ready = ready_gauge(registry)
+        build_gauge(registry)
+        self.spooled = Gauge(
+            "headwater_collector_spooled_events", "Events on the collector's disk, not in Kafka yet.", registry=registry
+        )
         self._children: dict[tuple[str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}
+
+    def expect(self, routes: Iterable[str]) -> None:
+        """Have the figures of `routes` at 0, those of failures too, before anyone asks for one."""
+        for route in routes:
+            self._timers[route] = self._seconds.labels(route)
+            for status in (500, 503):
+                self._children[route, status] = self._requests.labels(route, status)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count one answer of `route` (a name from the routing table)."""

@@ -1,19 +1,22 @@
-"""The worker's metrics (contract, section 8).
+"""The worker's metrics (contract, section 8); the rolling windows are in `window_metrics`.
 
-Rule: counted from what was committed, never from what was tried; no visitor, click or order id is ever a label.
+Rule: counted from what was committed, never from what was tried; no visitor, click or order id is ever a label. A
+counter is there, at 0, before it counts, so that the first of what it counts is an increase too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.reasons import OUTCOMES
+from schemas.reasons import CAUSES, OUTCOMES, REASONS, InvalidReason
+from schemas.topics import INPUTS
 
 if TYPE_CHECKING:
     from streams.core.outcome import Outcome
 
+READ: Final = Counter("headwater_records_read", "Records of committed batches, as they came from Kafka.", ["topic"])
 EVENTS: Final = Counter("headwater_events", "Records read, by what became of them.", ["topic", "outcome"])
 DEAD_LETTERS: Final = Counter("headwater_dead_letters", "Records refused, by reason.", ["reason"])
 INVALID_TOUCHES: Final = Counter("headwater_invalid_touches", "Touches judged invalid, by reason.", ["reason"])
@@ -40,15 +43,35 @@ LOST: Final = Counter("headwater_lost_records", "Records that Kafka deleted befo
 RESTORE_SECONDS: Final = Histogram(
     "headwater_restore_seconds", "Time to open a partition.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800)
 )
-STATE_BYTES: Final = Gauge("headwater_state_bytes", "Bytes of state of a partition.", ["partition"])
+OPENING: Final = Gauge(
+    "headwater_unit_opening_seconds", "How long a partition has not been processed; 0 while it is.", ["partition"]
+)
+STATE_BYTES: Final = Gauge("headwater_state_bytes", "Bytes of state, of all partitions that are open here.")
+PARTITION_STATE: Final = Gauge("headwater_partition_state_bytes", "Bytes of state of a partition.", ["partition"])
 REOPENED: Final = Counter("headwater_unit_failures", "Times that a partition's unit failed and was opened again.")
 
 _MAX_REASONS: Final = 100
 _reasons: set[str] = set()
 
 
-def count(outcome: Outcome) -> None:
-    """Count a committed outcome."""
+for _topic in INPUTS:
+    READ.labels(_topic)
+    for _outcome in OUTCOMES:
+        EVENTS.labels(_topic, _outcome)
+for _reason in REASONS:
+    DEAD_LETTERS.labels(_reason)
+for _reason in get_args(InvalidReason):
+    INVALID_TOUCHES.labels(_reason)
+for _cause in CAUSES:
+    ATTRIBUTIONS.labels(_cause)
+
+
+def count(outcome: Outcome, records: int) -> None:
+    """Count a committed outcome; `records` is how many the batch had.
+
+    That the outcomes add up to `records` is what the alert on conservation watches, so the two are counted apart.
+    """
+    READ.labels(outcome.topic).inc(records)
     for name in OUTCOMES:
         number = getattr(outcome, name)
         if number:

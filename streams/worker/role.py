@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
-from prometheus_client import REGISTRY
 
 from schemas.errors import ConfigurationError, HeadwaterError, Unavailable
 from sinks.prometheus.server import MetricsServer
+from streams.core.compiled import compiled
 from streams.worker.app import create_app
 from streams.worker.driver import Flow
 from streams.worker.registry_feed import RegistryFeed
@@ -43,7 +43,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._flow = Flow()
+        self._flow = Flow(settings.worker_batch_events)
         self._registry = RegistryFeed(settings)
         self.units = Units(settings, self._flow, self._registry, self._still_member)
         self._app: App | None = None
@@ -56,7 +56,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        server = MetricsServer(self._settings.worker_host, self._settings.worker_metrics_port, self.ready)
+        server = MetricsServer(
+            self._settings.worker_host, self._settings.worker_metrics_port, self.ready, more=self.units.windows.text
+        )
         try:
             await server.start()
         except OSError as error:
@@ -64,11 +66,9 @@ class Worker:
             raise ConfigurationError(
                 f"metrics cannot be served on {server.host}:{server.port}, set HEADWATER_WORKER_METRICS_PORT: {error}"
             ) from None
-        REGISTRY.register(self.units.windows)
         try:
             await self._serve()
         finally:
-            REGISTRY.unregister(self.units.windows)
             await server.stop()
 
     async def _serve(self) -> None:
@@ -88,7 +88,12 @@ class Worker:
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
         await app.start()
-        log.info("worker_started", app=self._settings.app, kafka=self._settings.kafka)
+        log.info(
+            "worker_started",
+            app=self._settings.app,
+            kafka=self._settings.kafka,
+            core="python" if compiled is None else "compiled",
+        )
         stopped = asyncio.create_task(app.wait_until_stopped())
         asked = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({stopped, asked}, return_when=asyncio.FIRST_COMPLETED)

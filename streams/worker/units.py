@@ -21,7 +21,7 @@ from schemas.topics import INPUTS, TOPICS
 from streams.worker import metrics
 from streams.worker.consumers import stop_consumer
 from streams.worker.unit import TURNS, Unit
-from streams.worker.windows import WindowMetrics
+from streams.worker.window_metrics import WindowMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -49,7 +49,9 @@ class Units:
         self._closing: dict[int, asyncio.Task[None]] = {}
         self._offsets = AIOKafkaConsumer(**kafka_client_options(settings), isolation_level="read_committed")
         self._cluster_id = ""
-        self._watch: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        self._not_open: dict[int, float] = {}
+        self._behind: set[int] = set()
         self._assigned = False
         self._turns = asyncio.Semaphore(TURNS)
 
@@ -73,7 +75,10 @@ class Units:
                     f"topic {name} has {there[name]} partitions, not {number} (HEADWATER_PARTITIONS); "
                     "their number never changes in place"
                 )
-        self._watch = asyncio.create_task(self._watch_lag(), name="lag")
+        self._watching = [
+            asyncio.create_task(self._watch_lag(), name="lag"),
+            asyncio.create_task(self.windows.follow(), name="windows"),
+        ]
 
     async def assign(self, assigned: Iterable[TopicPartition]) -> None:
         """Keep, open and close units as `assigned` says."""
@@ -126,9 +131,9 @@ class Units:
 
     async def stop(self) -> None:
         """Finish the batches in hand and close all units."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         for number in list(self._units):
             self._close(number)
         await asyncio.gather(*self._closing.values())
@@ -142,8 +147,10 @@ class Units:
         task.add_done_callback(lambda _: self._closing.pop(number, None))
         for topic in INPUTS:
             _forget(metrics.LAG, topic, str(number))
-        _forget(metrics.COMMIT_AGE, str(number))
-        _forget(metrics.STATE_BYTES, str(number))
+        for gauge in (metrics.COMMIT_AGE, metrics.OPENING, metrics.PARTITION_STATE):
+            _forget(gauge, str(number))
+        self._not_open.pop(number, None)
+        self._behind.discard(number)
 
     async def _log_range(self, tp: TopicPartition) -> tuple[int, int]:
         start = (await self._offsets.beginning_offsets([tp]))[tp]
@@ -151,32 +158,46 @@ class Units:
         return start, end
 
     async def _watch_lag(self) -> None:
-        """Measure lag, commit age, state and windows of the units every two seconds."""
+        """Measure lag, commit age and state of the units every two seconds, and say which have windows."""
         while True:
             await asyncio.sleep(_WATCH_S)
+            self._measure()
             opened = {number: unit for number, unit in self._units.items() if unit.state == "open"}
             self.windows.units = {n: unit.windows for n, unit in opened.items() if unit.windows is not None}
-            for windows in self.windows.units.values():
-                windows.settle()  # also where nobody asks for them: what they gather must not grow
             tps = [TopicPartition(topic, number) for number in opened for topic in INPUTS]
             if not tps:
                 continue
             try:
                 ends = await self._offsets.end_offsets(tps)
-            except KafkaError as error:
+            except (KafkaError, OSError) as error:
                 log.warning("kafka_unreachable", error=repr(error))
                 continue
-            now = time.monotonic()
             for number, unit in opened.items():
+                if self._units.get(number) is not unit:
+                    continue
                 behind = 0
                 for topic in INPUTS:
                     tp = TopicPartition(topic, number)
                     lag = max(0, ends[tp] - max(unit.positions[topic], self._flow.idle_at(tp)))
                     metrics.LAG.labels(topic, str(number)).set(lag)
                     behind += lag
-                metrics.COMMIT_AGE.labels(str(number)).set(now - unit.last_commit if behind else 0)
-                if unit.store is not None:
-                    metrics.STATE_BYTES.labels(str(number)).set(unit.store.size())
+                (self._behind.add if behind else self._behind.discard)(number)
+
+    def _measure(self) -> None:
+        """State and ages, by what is known here: ages grow also while Kafka is away or a unit does not open."""
+        now = time.monotonic()
+        state = 0
+        for number, unit in self._units.items():
+            if unit.state == "open":
+                self._not_open.pop(number, None)
+            since = self._not_open.setdefault(number, now) if unit.state != "open" else now
+            metrics.OPENING.labels(str(number)).set(now - since)
+            metrics.COMMIT_AGE.labels(str(number)).set(now - unit.last_commit if number in self._behind else 0)
+            if unit.store is not None:
+                size = unit.store.size()
+                metrics.PARTITION_STATE.labels(str(number)).set(size)
+                state += size
+        metrics.STATE_BYTES.set(state)
 
 
 def _forget(gauge: object, *labels: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_all_kinds_of_error_are_tried_here():
 def test_an_error_is_one_line_and_status_1(error: errors.HeadwaterError, monkeypatch, capsys):
     """Whatever of our own errors a command ends with, a person reads one line on stderr."""
 
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise error
 
     monkeypatch.setattr(main, "register", lambda: None)
@@ -136,3 +137,81 @@ def test_config_masks_secrets(arguments: tuple[str, ...]):
     assert done.stdout.count("*****") >= 3
     if "--json" in arguments:
         assert json.loads(done.stdout)["kafka"] == "kafka.internal:9093"
+
+
+MISTYPED = {
+    ("sq", "SELECT 1"): "no such command 'sq'. Did you mean 'sql'? (headwater --help)",
+    ("xyzzy",): "no such command 'xyzzy'. (headwater --help)",
+    ("sql", "--jsn", "SELECT 1"): "no such option: --jsn. Did you mean '--json'? (headwater sql --help)",
+    ("sql", "-x"): "no such option: -x. (headwater sql --help)",
+    ("sql",): "missing argument 'statement'. (headwater sql --help)",
+    ("sql", "SELECT 1", "--log-level", "INFO"): "--log-level goes before the command. (headwater sql --help)",
+    ("campaigns", "aply"): "no such command 'aply'. Did you mean 'apply'? (headwater campaigns --help)",
+    ("up", "--workers", "0"): "invalid value for '--workers': Input should be greater than or equal to 1. "
+    "(headwater up --help)",
+    ("doctor", "--role", "snk"): "invalid value for --role: snk: one of collector, worker, sink, page. "
+    "(headwater doctor --help)",
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), MISTYPED.items(), ids=[" ".join(words) for words in MISTYPED])
+def test_a_mistyped_command_line_is_told_in_one_line(arguments, told, monkeypatch, capsys):
+    """What is wrong, what was probably meant, where the help is; on stderr, with exit status 2."""
+    monkeypatch.setattr("streams.cli.logs.set_up_logs", lambda *_, **__: None)
+    monkeypatch.setattr("sys.argv", ["headwater", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", f"headwater: {told}\n")
+
+
+def test_without_a_command_there_is_help():
+    """On stderr, since it is not what was asked for; exit status 2."""
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: headwater ")
+    assert "doctor" in done.stderr
+
+
+def complete(home: Path, line: str) -> list[str]:
+    """What bash offers at the end of `line`, by the completion that is installed in `home`."""
+    program = (
+        "source ~/.bashrc; "
+        'read -ra COMP_WORDS <<< "$1"; [[ $1 == *" " ]] && COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
+        "_headwater_completion headwater; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", program, "bash", line],
+        env={"HOME": str(home), "PATH": search},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_completion_is_installed_for_bash_and_completes(tmp_path: Path):
+    """Commands, options, and the values of an option; installed into the home directory by one command."""
+    chosen = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    installed = run("--install-completion", "bash", **chosen)
+    assert installed.returncode == 0, installed.stderr
+    assert complete(tmp_path, "headwater doc") == ["doctor"]
+    assert set(complete(tmp_path, "headwater ")) >= set(COMMANDS)
+    assert complete(tmp_path, "headwater doctor --js") == ["--json"]
+    assert complete(tmp_path, "headwater doctor --role wor") == ["worker"]
+
+
+def test_completion_is_installed_for_zsh(tmp_path: Path):
+    """What zsh loads answers at the first TAB, too."""
+    chosen = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    installed = run("--install-completion", "zsh", **chosen)
+    assert installed.returncode == 0, installed.stderr
+    script = (tmp_path / ".zfunc" / "_headwater").read_text()
+    assert script.strip().startswith("#compdef headwater")
+    assert script.strip().endswith('[[ $funcstack[1] == _headwater ]] && _headwater_completion "$@"')
+    assert "compinit" in (tmp_path / ".zshrc").read_text()
+    asked = run(_HEADWATER_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="headwater doctor --role wor")
+    assert asked.stdout.strip() == "_arguments '*: :((\"worker\"))'"

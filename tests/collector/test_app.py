@@ -50,7 +50,9 @@ async def test_figures(client: httpx.AsyncClient) -> None:
     assert 'headwater_collector_events_total{outcome="accepted",topic="clicks"} 2.0' in text
     assert 'headwater_collector_events_total{outcome="dead_letter",topic="http"} 1.0' in text
     assert 'headwater_dead_letters_total{reason="schema"} 1.0' in text
-    assert "headwater_collector_ready 1.0" in text
+    assert 'headwater_collector_requests_total{route="/pixel.gif",status="503"} 0.0' in text
+    assert "headwater_ready 1.0" in text
+    assert "headwater_collector_spooled_events 0.0" in text
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ class Worker:
         """Lines of the log with this event name."""
         text = self.log.read_text() if self.log.exists() else ""
         # Two threads that log at once may share a line.
-        lines = re.findall(r'\{[^{}]*"event": "' + name + r'"[^{}]*\}', text)
+        lines = re.findall(r'\{[^{}]*"event": ?"' + name + r'"[^{}]*\}', text)
         return [json.loads(line) for line in lines]
 
 

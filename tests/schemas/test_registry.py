@@ -53,6 +53,26 @@ def test_valid_from_is_milliseconds_or_iso(moment):
         {"valid_from": "yesterday"},
         {"valid_from": "2025-10-09T08:53:20"},
         {"providers": ["paypal.com"]},
+        {"timezone": "Europe/Wien"},
+        {"timezone": ""},
+        {"channels": [{"channel": "Influencers"}]},
+        {"channels": [{"channel": "Influencers", "medium": None}]},
+        {"channels": [{"channel": "Influencers", "medium": ""}]},
+        {"channels": [{"channel": "Influencers", "medium": "("}]},
+        {"channels": [{"channel": "Influencers", "media": "x"}]},
+        {"channels": [{"channel": "", "medium": "x"}]},
+        {"channels": [{"channel": "a\nb", "medium": "x"}]},
+        {"channels": [{"channel": "x" * 65, "medium": "x"}]},
+        {"channels": [{"channel": "paid search", "medium": "x"}]},
+        {"channels": [{"channel": "Brand", "default_channel": "Paid", "medium": "x"}]},
+        {"channels": [{"channel": "Brand", "medium": "x"}, {"channel": "BRAND", "medium": "y"}]},
+        {"channels": [{"channel": "Forums", "category": "forums"}]},
+        {"channels": [{"channel": "Forums", "category": "none"}]},
+        {"channels": [{"channel": "Influencers", "medium": "x"}] * 201},
+        {"sources": {"serach": ["find.example"]}},
+        {"sources": {"search": ["find.example"], "social": ["Find.example"]}},
+        {"sources": {"search": [""]}},
+        {"sources": {"search": "find.example"}},
     ],
 )
 def test_a_site_that_is_refused(fields):
@@ -93,3 +113,18 @@ def test_short_forms():
 def test_lookbacks_of_nothing_and_of_90_days_are_allowed():
     """0 switches a kind off."""
     assert SiteEntry(site="s", lookbacks={"click": 90, "impression": 0}).lookbacks.impression == 0
+
+
+def test_channels_and_sources_of_a_site_s_own():
+    """A shipped name or one of its own; a shipped category, or one that a rule asks for; sources in lower case."""
+    site = SiteEntry(
+        site="s",
+        channels=[
+            {"channel": "Forums", "category": "forums"},
+            {"channel": "Paid Search", "source": "Find", "default_channel": "Paid Other"},
+        ],
+        sources={"forums": ["Forum.example "], "none": ["news.google.com"]},
+    )
+    assert [rule.channel for rule in site.channels] == ["Forums", "Paid Search"]
+    assert site.sources == {"forums": ("forum.example",), "none": ("news.google.com",)}
+    assert SiteEntry.model_validate_json(site.model_dump_json()) == site

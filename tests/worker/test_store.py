@@ -26,8 +26,17 @@ def test_what_was_written_is_found(store):
     assert store.get_many([b"vb", b"no", b"va1"]) == [b"b", None, b"1"]
     assert store.get_many([]) == []
     assert store.scan(b"va") == [(b"va1", b"1"), (b"va2", b"2")]
-    assert store.scan_from(b"u", b"va2") == [(b"u", b"u"), (b"va1", b"1")]
+    assert list(store.pages(b"u", b"va2", 5)) == [[(b"u", b"u"), (b"va1", b"1")]]
     assert store.positions == {"touches": 7}
+
+
+def test_pages_show_one_moment(store):
+    """They are of the size asked for, and what is written while they are read does not show in them."""
+    store.write({b"p%d" % n: b"old" for n in range(5)}, {})
+    pages = store.pages(b"p", b"q", 2)
+    store.write({b"p%d" % n: b"new" for n in range(9)}, {})
+    assert [[key for key, _ in page] for page in pages] == [[b"p0", b"p1"], [b"p2", b"p3"], [b"p4"]]
+    assert {value for page in store.pages(b"p", b"q", 4) for _, value in page} == {b"new"}
 
 
 def test_positions_of_topics_are_kept_apart(store):

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import islice
+
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.reasons import MODELS
-from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, read_pane, write_pane
+from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, read_pane, texts_of, write_value
 from streams.core.state import pane_key
+from streams.worker import window_metrics
 from streams.worker import windows as module
-from streams.worker.windows import WINDOWS, UnitWindows, WindowMetrics
+from streams.worker.store import Store
+from streams.worker.window_metrics import FAMILIES, WindowMetrics
+from streams.worker.windows import WINDOWS, UnitWindows
 
 NOW = 30_000_000
 """A minute."""
 
 
 class Panes:
-    """A store that holds panes alone."""
+    """A store that holds panes alone; pages are of the moment when they are asked for."""
 
     def __init__(self):
         self.entries = {}
 
-    def scan_from(self, start, end):
-        return [(key, value) for key, value in sorted(self.entries.items()) if start <= key < end]
+    def pages(self, start, end, size):
+        found = [(key, value) for key, value in sorted(self.entries.items()) if start <= key < end]
+        return iter([found[at : at + size] for at in range(0, len(found), size)])
 
     def change(self, dimensions, numbers):
         """As a committed batch changes them."""
         key = pane_key(dimensions[0], orjson.dumps(dimensions))
         old = self.entries.get(key)
-        totals = add(read_pane(orjson.loads(old)), numbers) if old else numbers
-        self.entries[key] = orjson.dumps(write_pane(dimensions, totals))
+        self.entries[key] = write_value(dimensions[0], texts_of(dimensions[1:])[1], numbers, old)
 
     def sums(self, minute, length):
         """The slow way."""
@@ -53,80 +61,171 @@ def padded(table):
     return {series: [*numbers, *[0] * (WIDTH - len(numbers))] for series, numbers in table.items()}
 
 
+def advance(unit, minute):
+    """All pieces at once."""
+    for _ in unit.pieces(minute):
+        pass
+
+
+def commit(panes, unit, now, changed):
+    """A committed batch: the store has it first, then the windows are told."""
+    batch = {}
+    for age, campaign, clicks, conversions in changed:
+        numbers = [0, clicks, 0, 0, 0]
+        if conversions is not None:
+            numbers = [*numbers, conversions, 2 * conversions, *[0] * (WIDTH - len(TRAFFIC) - 2)]
+        key = pane(now - age, campaign)
+        batch[key] = add(batch[key], numbers) if key in batch else numbers
+    for key, numbers in batch.items():
+        panes.change(key, numbers)
+    unit.change(batch)
+
+
 ages = st.sampled_from([-2, -1, 0, 1, 4, 5, 6, 59, 60, 61, 1439, 1440, 1441])
 changes = st.tuples(
     ages, st.sampled_from(["a", "b"]), st.integers(-3, 9), st.one_of(st.none(), st.integers(-1_000_000, 1_000_000))
 )
-steps = st.one_of(st.lists(changes, min_size=1, max_size=4), st.sampled_from([1, 2, 5, 60, 1440]))
+batches = st.lists(changes, min_size=1, max_size=4)
+lives = st.lists(
+    st.one_of(
+        batches,
+        st.sampled_from([1, 2, 5, 60]).map(lambda minutes: ("minutes", minutes)),
+        st.integers(1, 9).map(lambda pieces: ("pieces", pieces)),
+        st.just(("opened anew", 0)),
+    ),
+    max_size=14,
+)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(steps, max_size=12), st.booleans())
-def test_totals_equal_the_sum_of_the_panes(run, lost):
-    """Changes of any minute and passing minutes in any order; also of a unit that was lost and opened anew."""
+@settings(max_examples=80, deadline=None)
+@given(lives)
+def test_totals_equal_the_sum_of_the_panes(life):
+    """Changes of any minute, passing minutes, units opened anew: in any order, and between any two pieces of work."""
     panes, now = Panes(), NOW
-    unit = UnitWindows(panes, now)
-    for step in run:
-        if isinstance(step, int):
-            now += step
-            unit.advance(now)
-        else:
-            batch = {}
-            for age, campaign, clicks, conversions in step:
-                numbers = [0, clicks, 0, 0, 0]
-                if conversions is not None:
-                    numbers = [*numbers, conversions, 2 * conversions, *[0] * (WIDTH - len(TRAFFIC) - 2)]
-                key = pane(now - age, campaign)
-                batch[key] = add(batch[key], numbers) if key in batch else numbers
-            for key, numbers in batch.items():
-                panes.change(key, numbers)
-            unit.change(batch)
-        if lost:
-            unit = UnitWindows(panes, now)
-        unit.advance(now)
-        for label, length in WINDOWS.items():
-            assert padded(unit.totals[label]) == padded(panes.sums(now, length))
+    unit, piece = UnitWindows(panes, now), module.PIECE
+    module.PIECE = 1
+    try:
+        for step in life:
+            match step:
+                case ("minutes", passed):
+                    now += passed
+                case ("pieces", number):
+                    for _ in islice(unit.pieces(now), number):
+                        pass
+                case ("opened anew", _):
+                    unit.close()
+                    unit = UnitWindows(panes, now)
+                case _:
+                    commit(panes, unit, now, step)
+        advance(unit, now)
+    finally:
+        module.PIECE = piece
+    assert unit.complete
+    for label, length in WINDOWS.items():
+        assert padded(unit.totals[label]) == padded(panes.sums(now, length))
 
 
-def samples(metrics):
-    """(name, labels) -> value."""
+async def test_work_is_done_in_pieces():
+    """However much there is to read and to add, the loop goes round in between."""
+    panes = Panes()
+    for number in range(module.PIECE * 3):
+        panes.change(pane(campaign=f"c{number}"), [0, 1, 0, 0, 0])
+    unit = UnitWindows(panes, NOW)
+    assert sum(1 for _ in unit.pieces(NOW)) == 3
+    unit.change({pane(campaign=f"c{number}"): [0, 1, 0, 0, 0] for number in range(module.PIECE * 4)})
+    assert sum(1 for _ in unit.pieces(NOW)) == 4
+    metrics, turns = WindowMetrics([unit]), 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    text = await metrics.text()
+    counting.cancel()
+    assert text.count("headwater_window_clicks{") == 3 * 4 * module.PIECE
+    assert turns > 3 * 4
+
+
+async def test_a_unit_shows_its_windows_when_they_are_whole():
+    """A day that is half read would look like a slump."""
+    panes = Panes()
+    for number in range(module.PIECE + 1):
+        panes.change(pane(campaign=f"c{number}"), [0, 1, 0, 0, 0])
+    unit = UnitWindows(panes, NOW)
+    metrics = WindowMetrics([unit])
+    next(unit.pieces(NOW))
+    assert "{" not in await metrics.text()
+    advance(unit, NOW)
+    assert "headwater_window_clicks{" in await metrics.text()
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_a_closed_unit_lets_go_of_its_store(tmp_path, pieces):
+    """In the midst of reading too: the partition may be opened again at once."""
+    store = Store(tmp_path / "0")
+    puts = {}
+    for number in range(3 * module.PIECE):
+        dimensions = pane(campaign=f"c{number}")
+        puts[pane_key(NOW, orjson.dumps(dimensions))] = write_value(
+            NOW, texts_of(dimensions[1:])[1], [0, 1, 0, 0, 0], None
+        )
+    store.write(puts, {})
+    unit = UnitWindows(store, NOW)
+    work = unit.pieces(NOW)
+    for _ in range(pieces):
+        next(work)
+    unit.close()
+    store.close()
+    assert not unit.complete
+    assert list(work) == []
+    again = Store(tmp_path / "0")
+    assert len(again.scan(b"p")) == 3 * module.PIECE
+    again.close()
+
+
+async def samples(metrics, *names):
+    """(name, labels) -> value, as Prometheus' own parser reads them."""
     found = {}
-    for family in metrics.collect():
+    for family in text_string_to_metric_families(await metrics.text(names)):
         for sample in family.samples:
             found[sample.name.removeprefix("headwater_window_"), tuple(sorted(sample.labels.items()))] = sample.value
     return found
 
 
-def units(monkeypatch, *many):
-    """Window metrics over units with these panes; the wall clock stands at `NOW`."""
-    monkeypatch.setattr(module.time, "time", lambda: NOW * 60.0)
+def units(*many):
+    """Window metrics over units with these panes."""
     made = []
     for table in many:
         panes = Panes()
         for dimensions, numbers in table.items():
             panes.change(dimensions, numbers)
-        made.append(UnitWindows(panes, NOW))
+        unit = UnitWindows(panes, NOW)
+        advance(unit, NOW)
+        made.append(unit)
     return WindowMetrics(made, most_campaigns=2)
 
 
-def test_units_are_added_up_and_a_lost_one_counts_no_more(monkeypatch):
+async def test_units_are_added_up_and_a_lost_one_counts_no_more():
     """Each holds what is its own; visits are clicks and landings; a cost bears its currency."""
-    metrics = units(monkeypatch, {pane(): [1, 2, 3, 0, 1_500_000]}, {pane(): [0, 1, 0, 0, 0]})
+    metrics = units({pane(): [1, 2, 3, 0, 1_500_000]}, {pane(): [0, 1, 0, 0, 0]})
     labels = {"site": "shop.example", "channel": "Email", "campaign": "spring", "window": "5m"}
     plain, money = tuple(sorted(labels.items())), tuple(sorted((labels | {"currency": "EUR"}).items()))
-    found = samples(metrics)
+    found = await samples(metrics)
     assert (found["clicks", plain], found["visits", plain], found["impressions", plain]) == (3, 6, 1)
     assert found["cost", money] == 1.5
     del metrics.units[0]
-    assert samples(metrics)["clicks", plain] == 1
+    assert (await samples(metrics))["clicks", plain] == 1
 
 
-def test_conversions_and_revenue_are_by_model(monkeypatch):
+async def test_conversions_and_revenue_are_by_model():
     """Millionths and micros are shown whole."""
     numbers = [0] * WIDTH
     at = len(TRAFFIC) + MODELS.index("linear") * len(KPIS)
     numbers[at], numbers[at + 1] = 500_000, 12_340_000
-    found = samples(units(monkeypatch, {pane(): numbers}))
+    found = await samples(units({pane(): numbers}))
     by_model = {
         (name, dict(labels)["model"], dict(labels)["window"]): value
         for (name, labels), value in found.items()
@@ -137,13 +236,54 @@ def test_conversions_and_revenue_are_by_model(monkeypatch):
     assert {model for _, model, _ in by_model} == {"linear"}
 
 
-def test_campaigns_beyond_the_bound_are_other(monkeypatch):
+async def test_campaigns_beyond_the_bound_are_other():
     """Those with the most visits keep their names; nothing is lost."""
     table = {pane(campaign=f"c{n}"): [0, 10 - n, 0, 0, 0] for n in range(5)}
-    found = samples(units(monkeypatch, table))
+    found = await samples(units(table))
     shown = {
         dict(labels)["campaign"]: value
         for (name, labels), value in found.items()
         if name == "clicks" and dict(labels)["window"] == "1h"
     }
     assert shown == {"c0": 10, "c1": 9, "other": 8 + 7 + 6}
+
+
+async def test_names_are_escaped_and_families_are_there_without_samples():
+    """Whatever a campaign is called, the text can be read; only the names that are asked for are written."""
+    strange = 'a"b\\c\nd'
+    metrics = units({pane(campaign=strange): [1, 2, 3, 0, 0]})
+    found = await samples(metrics)
+    assert {dict(labels)["campaign"] for _, labels in found} == {strange}
+    assert {name for name, _ in await samples(metrics, "headwater_window_visits", "other")} == {"visits"}
+    assert await metrics.text(["other"]) == ""
+    families = text_string_to_metric_families(await WindowMetrics().text())
+    assert {family.name: family.type for family in families} == dict.fromkeys(FAMILIES, "gauge")
+
+
+async def test_windows_that_fail_take_nothing_with_them(monkeypatch):
+    """What cannot be read is shown no more, and gathers nothing more; the others move on, and so does the unit."""
+    broken, well = units({pane(): [1, 0, 0, 0, 0]}, {pane(): [0, 5, 0, 0, 0]}).units.values()
+    broken.change({pane(): ["no number", 0, 0, 0, 0]})
+    well.change({pane(): [0, 1, 0, 0, 0]})
+    metrics = WindowMetrics([broken, well])
+    monkeypatch.setattr(window_metrics.time, "time", lambda: NOW * 60.0)
+    following = asyncio.create_task(metrics.follow())
+    async with asyncio.timeout(5):
+        while well.totals["5m"]["shop.example", "Email", "spring", "EUR"][1] != 6:
+            await asyncio.sleep(0)
+    following.cancel()
+    broken.change({pane(): [1, 0, 0, 0, 0]})
+    assert broken._pending == {}
+    assert {value for (name, _), value in (await samples(metrics)).items() if name == "clicks"} == {6}
+
+
+async def test_the_clock_moves_the_windows(monkeypatch):
+    """What happened six minutes ago has left the window of five."""
+    metrics = units({pane(): [1, 0, 0, 0, 0]})
+    monkeypatch.setattr(window_metrics.time, "time", lambda: (NOW + 6) * 60.0)
+    monkeypatch.setattr(window_metrics, "EVERY_S", 0.0)
+    following = asyncio.create_task(metrics.follow())
+    async with asyncio.timeout(5):
+        while {dict(labels)["window"] for _, labels in await samples(metrics)} != {"1h", "24h"}:
+            await asyncio.sleep(0)
+    following.cancel()

@@ -12,7 +12,12 @@ import runpy
 import sys
 from pathlib import Path
 
-PORTS = {"collector": "COLLECTOR_PORT", "worker": "WORKER_METRICS_PORT", "sink": "SINK_METRICS_PORT"}
+PORTS = {
+    "collector": "COLLECTOR_PORT",
+    "worker": "WORKER_METRICS_PORT",
+    "sink": "SINK_METRICS_PORT",
+    "page": "PAGE_PORT",
+}
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ async def test_the_stack_goes_on_where_it_was(tmp_path: Path) -> None:
         assert await kafka_answers(HOST, int(found.kafka.rpartition(":")[2]))
         assert await http_ok(found.clickhouse_host, found.clickhouse_port, "/ping")
         assert await http_ok(found.collector_host, found.collector_port, "/readyz")
-        assert set(first.pids) == {"kafka", "clickhouse", "collector", "worker-1", "worker-2", "sink"}
+        assert set(first.pids) == {"kafka", "clickhouse", "collector", "worker-1", "worker-2", "sink", "page"}
         assert sorted(name for name, _ in lines) == sorted(first.pids)
         assert dict(lines)["kafka"] == found.kafka
         assert dict(lines)["collector"] == f"http://{HOST}:{found.collector_port}"
@@ -68,10 +68,12 @@ async def test_workers_have_state_and_ports_of_their_own(tmp_path: Path) -> None
         ready = partial(http_ok, HOST, stack.settings.worker_metrics_port, "/readyz")
         assert await ready()
     seen = [json.loads(file.read_text()) for file in (tmp_path / "seen").iterdir()]
-    assert len(seen) == 6
+    assert len(seen) == 7
     for name in ("KAFKA", "CLICKHOUSE_PORT", "CLICK_ID_KEYS", "COLLECTOR_PORT"):
         assert len({env[f"HEADWATER_{name}"] for env in seen}) == 1
     assert {env["HEADWATER_KAFKA_SECURITY_PROTOCOL"] for env in seen} == {"PLAINTEXT"}
     assert {env["HEADWATER_PARTITIONS"] for env in seen} == {"2"}
+    shown = next(env["HEADWATER_PAGE_ROLES"] for env in seen if "HEADWATER_PAGE_ROLES" in env)
+    assert [role.partition("=")[0] for role in shown.split(",")] == ["collector", "worker-1", "worker-2", "sink"]
     states = {env["HEADWATER_WORKER_STATE_DIR"] for env in seen if "HEADWATER_WORKER_STATE_DIR" in env}
     assert states == {str(tmp_path / "state" / f"worker-{number}") for number in (1, 2)}

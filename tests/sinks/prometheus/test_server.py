@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from importlib.metadata import version
 
 import aiohttp
 import pytest
@@ -49,6 +50,34 @@ async def test_openmetrics_where_asked(role: Role) -> None:
     _, text, content_type = await role.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+async def test_what_a_role_writes_itself_is_a_part_of_it(role: Role, accept: str) -> None:
+    """In both formats; where names are asked for, it hears them, and the registry gives nothing else."""
+    asked: list[list[str]] = []
+
+    async def more(names: Collection[str]) -> str:
+        asked.append(list(names))
+        return "# HELP own Own.\n# TYPE own gauge\nown 7\n"
+
+    role.server._more = more
+    for query in ("", "?name[]=own&name[]=headwater_ready"):
+        _, text, _ = await role.get(f"/metrics{query}", Accept=accept)
+        assert text.count("\nown 7\n") == 1
+        assert text.endswith("# EOF\n" if accept else "\nown 7\n")
+        assert "\nheadwater_ready 1.0\n" in text
+        assert ("headwater_build_info" in text) == (not query)
+    assert asked == [[], ["own", "headwater_ready"]]
+
+
+async def test_a_role_says_whether_it_is_ready_and_which_version_it_is(role: Role) -> None:
+    """As `/readyz` does, at the moment of the scrape."""
+    assert role.registry.get_sample_value("headwater_ready") == 1
+    role.answer = (False, "no partitions")
+    _, text, _ = await role.get("/metrics")
+    assert "\nheadwater_ready 0.0\n" in text
+    assert f'headwater_build_info{{version="{version("headwater")}"}} 1.0' in text
 
 
 async def test_alive_and_ready(role: Role) -> None:

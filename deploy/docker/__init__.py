@@ -1,0 +1,1 @@
+"""The image that runs every role, and what docker-compose.yml puts into the services beside them."""

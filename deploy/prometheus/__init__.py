@@ -1,0 +1,1 @@
+"""Prometheus: configuration, recording and alerting rules, and their tests (promtool)."""

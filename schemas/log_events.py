@@ -1,0 +1,69 @@
+"""Names of log events: what each means to whoever operates headwater, and what to do about it.
+
+Rule: a name does not change once it is released, and every call of a logger uses one that stands here; a test compares.
+``docs/logs.md`` shows them with levels and fields, which are read from the calls.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOG_EVENTS: Final[dict[str, str]] = {
+    # every role
+    "library_log": "A library that we use says something. Worth a look where it goes on.",
+    "role_crashed": "A fault of headwater ended the process; its supervisor starts it again. Please report it.",
+    "kafka_unreachable": "Kafka does not answer; it is tried again. Senders, or the log, keep the events.",
+    "registry_unreachable": "The topic `campaigns` cannot be read now; what was read stays in force.",
+    # collector
+    "collector_started": "The collector listens.",
+    "collector_stopping": "The collector takes no more connections, and answers what it has.",
+    "collector_stopped": "The collector has answered and flushed all, and ends.",
+    "kafka_connected": "The collector is connected to Kafka, for the first time or again.",
+    "registry_read": "All sites and campaigns are known; redirects work from now on.",
+    "registry_record_ignored": "A record in `campaigns` is no valid entry: `headwater campaigns apply` it again.",
+    "produce_failed": "Kafka did not take some events; their senders were answered 503 and try again.",
+    "producer_stop_failed": "The connection to Kafka could not be closed in order. Harmless.",
+    "request_failed": "A fault of headwater: a request was answered 500. Please report it.",
+    "click_id_keys_unset": "Click ids are signed with a key that ends with the process: set HEADWATER_CLICK_ID_KEYS.",
+    # worker
+    "worker_started": "The worker has joined its group; partitions follow.",
+    "worker_stopped": "The worker has finished the batch in hand, and ends.",
+    "stop_cut_short": "Kafka did not let go in time, so the worker ended at once. Nothing is lost.",
+    "partitions_assigned": "The group gave these partitions to this worker.",
+    "unit_open": "A partition is restored and at work; `restored` records were read from Kafka for it.",
+    "restoring": "A partition is being restored; `left` records are still to be read.",
+    "unit_failed": "A transaction or a connection failed; the partition is opened again. Look where it repeats.",
+    "unit_crashed": "A fault of headwater stopped a batch; the partition is opened again. Please report it.",
+    "windows_failed": "A partition's rolling windows are shown no more until it opens again. Please report it.",
+    "batch_failed": "A batch as a whole raised a fault of headwater; its records are now taken one by one.",
+    "record_refused": "One record raised a fault of headwater and is in `dead-letters`; its neighbours count.",
+    "position_restored": "What was fetched is not what comes next; reading goes on at the right place.",
+    "state_wiped": "Saved state did not fit the topics; it is rebuilt from Kafka. Normal after an upgrade.",
+    "records_lost": "Kafka deleted records before they were read. Lengthen `retention.ms`, and find out what was slow.",
+    "log_replaced": "A topic ends before where it was read to: it was made anew, and is read from its start.",
+    "registry_entry_refused": "A record in `campaigns` is no valid entry: write it again, `headwater campaigns apply`.",
+    # sink
+    "sink_metrics": "The sink serves metrics and health here.",
+    "sink_started": "The sink reads these topics as this group.",
+    "sink_assigned": "The group gave so many partitions to this sink.",
+    "sink_stopped": "The sink has inserted and committed what it held, and ends.",
+    "sink_kafka_unavailable": "Kafka does not answer the sink; it is tried again.",
+    "sink_insert_failed": "ClickHouse does not take rows; the same rows are tried again until it does.",
+    "sink_insert_recovered": "ClickHouse takes rows again.",
+    "sink_commit_failed": "Rows are in ClickHouse, but Kafka does not know; they are inserted again: harmless.",
+    "sink_batch_abandoned": "A partition went to another sink before its rows were in; that one reads them again.",
+    "sink_record_undecodable": "Records that this version does not know; kept in `sink_rejects`. Upgrade the sink.",
+    "sink_topic_missing": "A topic is not there: run `headwater topics`.",
+    "sink_topic_recreated": "A topic was deleted and made anew; it is read from its start, and the newer rows hold.",
+    # live page
+    "page_started": "The live page listens.",
+    "page_stopped": "The live page has closed its connections, and ends.",
+    "page_answer_failed": "ClickHouse did not answer the page; it shows the last figures, and says so.",
+    "page_answers_again": "ClickHouse answers the page again.",
+    "page_health_failed": "A fault of headwater: the page's look at the roles failed. Please report it.",
+    # local stack
+    "service_died": "A service of the local stack ended by itself; it is started again.",
+    "service_cannot_start": "A service of the local stack cannot be started.",
+    "engine_connection_dropped": "The local ClickHouse engine dropped a connection that had failed.",
+}
+"""Event -> one line; grouped by who logs it."""
