@@ -1,9 +1,10 @@
 """The sink's loop: committed output records -> batches of columns -> ClickHouse -> committed offsets.
 
 Rule: an offset is committed after its rows are in. One batch is on its way while the next is collected, and that is all
-that is ever held: when both are full, fetching pauses. A batch goes when it is full, a second old, or when nothing more
-comes, so that a single click is seen at once. On a rebalance what is held is inserted and committed, or given up: the
-next owner reads it again, and nothing changes by that.
+that is ever held: when both are full, fetching pauses. A batch goes when it is full, when nothing more comes, or when
+it has waited a few times as long as the last insert took: so rows are seen soon while ClickHouse is quick, and inserts
+become fewer and larger, up to a second's, as it slows down. On a rebalance what is held is inserted and committed, or
+given up: the next owner reads it again, and nothing changes by that.
 
 A committed offset carries the incarnation of its topic as metadata; where the topic is another one by now, the
 partition is read from its start, and its rows bear a higher generation (`generations`).
@@ -42,13 +43,23 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How large a batch grows and how long it waits (rows, bytes, seconds)."""
+    """How large a batch grows and how long it waits (rows, bytes, seconds).
+
+    It waits `patience` times as long as the last insert took, between `min_wait` and `max_wait`, or until nothing came
+    for `linger`.
+    """
 
     max_rows: int = 50_000
     max_bytes: int = 64 << 20
+    min_wait: float = 0.15
     max_wait: float = 1.0
-    linger: float = 0.15
+    patience: float = 4.0
+    linger: float = 0.05
     chunk: int = 5_000
+
+    def wait(self, insert_s: float) -> float:
+        """How long a batch waits where the last insert took `insert_s`."""
+        return min(self.max_wait, max(self.min_wait, self.patience * insert_s))
 
 
 class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -66,6 +77,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._batch = Batch()
         self._sent: asyncio.Task[None] | None = None
         self._sent_batch: Batch | None = None
+        self._insert_s = 0.0
         self._draining = False
         self._incarnations: dict[str, str] = {}
         self._generations: dict[str, int] = {}
@@ -183,6 +195,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             by_topic.setdefault(partition.topic, []).extend(records)
         for topic, records in by_topic.items():
             generation = self._generations[topic]
+            self._metrics.records.labels(topic).inc(len(records))
             blocks, rejected = decoders.encode(topic, records, generation)
             for block in blocks:
                 self._batch.add(block)
@@ -212,7 +225,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def _send_if_due(self, now: float, idle: bool) -> None:
         if not self._batch.positions or self._busy():
             return
-        if self._full() or idle or now - self._batch.started >= self._pace.max_wait:
+        if self._full() or idle or now - self._batch.started >= self._pace.wait(self._insert_s):
             self._send()
 
     def _send(self) -> None:
@@ -229,7 +242,9 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._stopping.set()
 
     async def _deliver(self, batch: Batch) -> None:
+        began = time.monotonic()
         await self._writer.write(batch)
+        self._insert_s = time.monotonic() - began
         consumer = self._consumer
         owned = consumer.assignment()
         offsets = {

@@ -13,7 +13,9 @@ from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
+from pydantic import TypeAdapter
 
+from schemas.registry import CampaignEntry, Entry, SiteEntry
 from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
 
 TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
@@ -21,6 +23,7 @@ TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
 
 _OFFSET_BITS: Final = 48
 _LAST: Final = 1 << 63
+_ENTRY: TypeAdapter[SiteEntry | CampaignEntry] = TypeAdapter(Entry)
 _DIMENSIONS: Final = ("channel", "campaign", "partner", "variant", "audience", "currency")
 
 
@@ -98,6 +101,12 @@ def touches(records: Sequence[Record], generation: int) -> Encoded:
     reasons = [_list(row["invalid_reasons"]) for row in rows]
     block.low_array("invalid_reasons", list(map(len, reasons)), list(chain.from_iterable(reasons)))
     block.flag("internal", [row["internal"] for row in rows])
+    block.number("received_at", TIME, [row["received_at"] for row in rows])
+    for name in ("user_id", "url", "referrer", "evidence", "hw_cid"):
+        block.text(name, [row.get(name, "") for row in rows])
+    block.low("consent", [row.get("consent", "") for row in rows])
+    block.flag("stated", [row.get("stated", False) for row in rows])
+    block.flag("quiet", [row.get("quiet", False) for row in rows])
     block.number("ver", "UInt64", [ver for _, ver in pairs])
     return block.encoded()
 
@@ -141,11 +150,14 @@ def _add_credits(block: Block, rows: list[dict[str, Any]]) -> None:
     lengths: list[int] = []
     models: list[str] = []
     flat: list[list[int]] = []
+    rejected: list[int] = []
     for row in rows:
         candidates, start = len(row["touches"]), len(flat)
+        shares = row.get("rejected_micros")
         for model, credited in row["credits"].items():
             flat += credited
             models += [model] * len(credited)
+            rejected += shares[model] if shares else [0] * len(credited)
         lengths.append(len(flat) - start)
         if not all(0 <= index < candidates for index, _, _ in flat[start:]):
             raise ValueError("credits: an index beyond touches")
@@ -153,6 +165,33 @@ def _add_credits(block: Block, rows: list[dict[str, Any]]) -> None:
     block.number_array("credits.position", "UInt16", lengths, [index + 1 for index, _, _ in flat])
     block.number_array("credits.weight", MONEY, lengths, [weight for _, weight, _ in flat])
     block.number_array("credits.value", MONEY, lengths, [value for _, _, value in flat])
+    block.number_array("credits.rejected", MONEY, lengths, rejected)
+
+
+def orders(records: Sequence[Record], generation: int) -> Encoded:
+    """``orders`` -> orders_rows: the facts of a conversion, nested."""
+    base = generation << _OFFSET_BITS
+    rows, offsets = _read(records)
+    block = Block("orders_rows", len(rows))
+    for name in ("site", "action"):
+        block.low(name, [row[name] for row in rows])
+    for name in ("conversion_id", "order_id"):
+        block.text(name, [row[name] for row in rows])
+    told = [_list(row["facts"]) for row in rows]
+    lengths, facts = list(map(len, told)), list(chain.from_iterable(told))
+    block.text_array("facts.event_id", lengths, [fact["event_id"] for fact in facts])
+    block.low_array("facts.type", lengths, [fact["type"] for fact in facts])
+    for name in ("time", "received_at"):
+        block.number_array(f"facts.{name}", TIME, lengths, [fact[name] for fact in facts])
+    for name in ("visitor_id", "user_id", "click_id"):
+        block.text_array(f"facts.{name}", lengths, [fact.get(name, "") for fact in facts])
+    block.number_array("facts.valued", "Bool", lengths, ["value_micros" in fact for fact in facts])
+    block.number_array("facts.value", MONEY, lengths, [fact.get("value_micros", 0) for fact in facts])
+    for name in ("currency", "status", "adjustment"):
+        block.low_array(f"facts.{name}", lengths, [fact.get(name, "") for fact in facts])
+    block.number("changed_at", TIME, [max((fact["received_at"] for fact in of_one), default=0) for of_one in told])
+    block.number("ver", "UInt64", [base + offset for offset in offsets])
+    return block.encoded()
 
 
 def panes(records: Sequence[Record], generation: int) -> Encoded:
@@ -237,6 +276,23 @@ def dead_letters(records: Sequence[Record], generation: int) -> Encoded:
     return block.encoded()
 
 
+def campaigns(records: Sequence[Record], generation: int) -> Encoded:
+    """``campaigns`` -> registry_rows: the registry's entries, each checked as the worker checks it."""
+    base = generation << _OFFSET_BITS
+    taken = [record for record in records if record.value is not None]
+    entries = [_ENTRY.validate_json(record.value or b"") for record in taken]
+    block = Block("registry_rows", len(entries))
+    block.low("kind", [entry.kind for entry in entries])
+    block.number("valid_from", TIME, [entry.valid_from for entry in entries])
+    for name in ("site", "campaign"):
+        block.text(name, [getattr(entry, name, "") for entry in entries])
+    for name in ("currency", "timezone", "source", "medium", "channel", "partner"):
+        block.low(name, [getattr(entry, name, "") for entry in entries])
+    block.text("entry", [entry.model_dump_json() for entry in entries])
+    block.number("ver", "UInt64", [base + record.offset for record in taken])
+    return block.encoded()
+
+
 def rejects(found: Sequence[Reject], generation: int) -> Encoded:
     """Records that could not be read -> sink_rejects."""
     records = [reject.record for reject in found]
@@ -275,8 +331,10 @@ def _integer(text: str, otherwise: int) -> int:
 DECODERS: Final[dict[str, Decoder]] = {
     "touches": touches,
     "attributions": attributions,
+    "orders": orders,
     "panes": panes,
     "spend": spend,
     "dead-letters": dead_letters,
+    "campaigns": campaigns,
 }
 """Topic -> its decoder; these are the topics that the sink reads."""

@@ -183,6 +183,7 @@ CODES: Final = {
     TIME: "q",
     SECOND: "I",
     MONEY: "q",
+    "Bool": "B",
     "Int64": "q",
     "Int32": "i",
     "UInt16": "H",

@@ -107,6 +107,11 @@ def write_cookie(name: str, value: str, *, max_age: int, domain: str, secure: bo
     return ("set-cookie", text + "; Secure" if secure else text)
 
 
+def declines(headers: RequestHeaders) -> bool:
+    """Whether a browser asks not to be followed: Global Privacy Control, or a denial that the browser script keeps."""
+    return headers.get("sec-gpc") == "1" or read_cookie(headers.get("cookie"), "hw_consent") == "denied"
+
+
 class Proxies:
     """The proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count.
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from streams.core.data import ClickIdParameter
 
 HW_CID: Final = "hw_cid"
-APP_SCHEME: Final = "android-app://"
+APP_SCHEMES: Final = ("android-app://", "ios-app://")
+PACKAGES: Final = ("com.", "org.", "net.")
+"""How names of apps begin: they are hosts written backwards, so nothing is above them."""
 
 _SUFFIXES = PublicSuffixList()
 _LONGEST_AUTHORITY = 1024
@@ -84,12 +86,29 @@ def host_of(address: str) -> str:
 
 
 def app_of(address: str) -> str:
-    """The package of an Android app's referrer (`android-app://PACKAGE/...`), '' for any other address."""
+    """An app's referrer in its one form, scheme and name in lower case; '' for any other address.
+
+    `android-app://PACKAGE/...` names the package, `ios-app://ID/...` the number in the App Store or the bundle id.
+    """
     address = address.strip()
-    if address[: len(APP_SCHEME)].lower() != APP_SCHEME:
-        return ""
-    package = _END_OF_AUTHORITY.split(address[len(APP_SCHEME) :], maxsplit=1)[0].lower()
-    return package if _HOST.fullmatch(package) else ""
+    for scheme in APP_SCHEMES:
+        if address[: len(scheme)].lower() == scheme:
+            name = _END_OF_AUTHORITY.split(address[len(scheme) :], maxsplit=1)[0].lower()
+            return scheme + name if _HOST.fullmatch(name) else ""
+    return ""
+
+
+def app_name(origin: str) -> str:
+    """The name of an app without its scheme; a host stays as it is."""
+    return origin.rpartition("://")[2]
+
+
+def endings(host: str) -> list[str]:
+    """A host and all hosts above it, longest first; an app or an IPv6 address has nothing above it."""
+    if ":" in host:
+        return [host]
+    labels = host.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
 
 
 def plain_host(text: str) -> str:

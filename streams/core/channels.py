@@ -2,8 +2,9 @@
 
 Rule: source, medium and campaign are EACH the first stated of explicit field, UTM parameter, registry (of the campaign
 named), click id, referrer (contract, section 3). Values keep their own case and are matched in lower case. Where
-nothing at all is stated the touch is Direct; beside other statements a missing value is ''. The registry's channel
-beats the rules, which are data (`streams.core.data`).
+nothing at all is stated the touch is Direct; beside other statements a missing value is ''. The channel that the
+registry gives a campaign beats the rules; a site's own rules (`streams.core.own_channels`) go before the shipped ones,
+which are data (`streams.core.data`).
 
 Where it stands: validated touch -> here -> the touch's record, and the journey (`internal`, `stated`, `quiet`,
 `evidence`, `hw_cid` are what candidate rule 2 asks). Pure: the dictionaries only remember results, and are bounded.
@@ -11,6 +12,8 @@ Where it stands: validated touch -> here -> the touch's record, and the journey 
 Decisions where the contract is silent:
 - Any `utm_...` parameter is a statement: a touch with `utm_id` or `utm_content` alone is not Direct, but has no source
   and medium, so that it is Unassigned. The same goes for a click id of ours that can't be read.
+- A campaign is registered whatever the case of its letters ("matched in lower case"), and then has its registered
+  name, so that it is one campaign in every report.
 - An own or a provider's referrer states nothing, on clicks and impressions too; an unreadable one is as good as none.
 - A category is found by the whole source, else, where the source is a host, by its longest listed ending.
 """
@@ -18,13 +21,15 @@ Decisions where the contract is silent:
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streams.core.addresses import (
-    APP_SCHEME,
     NOTHING,
+    PACKAGES,
+    app_name,
     app_of,
     decoded,
+    endings,
     host_of,
     plain_host,
     read_query,
@@ -42,6 +47,7 @@ from streams.core.data import (
 )
 from streams.core.ids import read_click_id
 from streams.core.memo import Memo
+from streams.core.own_channels import OwnChannels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,15 +83,18 @@ class Classified(NamedTuple):
     """Our own click id in the address, as it stands there."""
 
 
+MAX_TEXT: Final = 256
+"""Of a longer value only so much counts: what explicit fields may have (`schemas.events`), so that records fit."""
 _LONGEST_REMEMBERED = 512
-_PACKAGES = ("com.", "org.", "net.")
+_MEDIA = {"search": "organic", "ai": "ai-assistant"}
+"""Category of a referrer -> the medium that it states; any other host's is `referral`."""
 _COUNTRY = re.compile(r"(?:com?\.)?[a-z]{2}|cat")
 
 
-class _SiteHosts:
-    """A site's own hosts and its changes to the providers, prepared once for each version of its registry entry."""
+class _Own:
+    """What a site has of its own - hosts, providers, channels - prepared once for each version of its entry."""
 
-    __slots__ = ("hosts", "providers", "registrables", "site")
+    __slots__ = ("channels", "hosts", "providers", "registrables", "site")
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -94,6 +103,7 @@ class _SiteHosts:
         self.hosts = frozenset(filter(None, map(plain_host, site.domains)))
         self.providers = {plain_host(host): True for host in site.providers_added}
         self.providers.update({plain_host(host): False for host in site.providers_removed})
+        self.channels = OwnChannels(site.channels, site.sources) if site.channels or site.sources else None
 
     def passes_over(self, page: str, origin: str) -> bool:
         """Whether a referrer from `origin` is the site's own (on a page of host `page`) or a provider's."""
@@ -106,30 +116,22 @@ class _SiteHosts:
         return judgement
 
     def _listed(self, origin: str) -> bool:
-        return origin.removeprefix(APP_SCHEME) in self.hosts or any(ending in self.hosts for ending in _endings(origin))
+        return app_name(origin) in self.hosts or any(ending in self.hosts for ending in endings(origin))
 
     def _provider(self, origin: str) -> bool:
-        for ending in _endings(origin):
+        for ending in endings(origin):
             changed = self.providers.get(ending)
             if changed is not None or ending in PROVIDERS:
                 return changed is not False
         return False
 
 
-_judgements: Memo[tuple[_SiteHosts, str, str], bool] = Memo(10_000)
-
-
-def _endings(host: str) -> list[str]:
-    """A host and all hosts above it, longest first; an app or an IPv6 address has nothing above it."""
-    if ":" in host:
-        return [host]
-    labels = host.split(".")
-    return [".".join(labels[start:]) for start in range(len(labels))]
+_judgements: Memo[tuple[_Own, str, str], bool] = Memo(10_000)
 
 
 def _listed(host: str) -> Listed | None:
     """What the longest listed ending of a host is listed as; a brand's country domain counts as its .com."""
-    for ending in _endings(host):
+    for ending in endings(host):
         entry = LISTED.get(ending)
         if entry is not None:
             return entry
@@ -139,13 +141,15 @@ def _listed(host: str) -> Listed | None:
     return None
 
 
-def category_of(source: str) -> str:
-    """The category of a source in any case: `search`, `social`, `video`, `shopping`, `ai` or ''."""
+def category_of(source: str, own: OwnChannels | None = None) -> str:
+    """The category of a source in any case: `search`, `social`, `video`, `shopping`, `ai`, a site's `own` or ''."""
     source = source.lower()
-    category = NAMES.get(source, "")
-    if not category and "." in source and not source.startswith(_PACKAGES):
-        entry = _listed(host_of(source))
-        category = entry.category if entry is not None else ""
+    category = own.category_of(source) if own is not None else None
+    if category is None:
+        category = NAMES.get(source, "")
+        if not category and "." in source and not source.startswith(PACKAGES):
+            entry = _listed(host_of(source))
+            category = entry.category if entry is not None else ""
     return "" if category == "none" else category
 
 
@@ -153,27 +157,37 @@ _channels: Memo[tuple[str, str, str], str] = Memo(20_000)
 
 
 def channel_of(source: str, medium: str, campaign: str) -> str:
-    """The channel of a source, medium and campaign in any case, by the rules alone (GA4 help 9756891)."""
+    """The channel of a source, medium and campaign in any case, by the shipped rules alone (GA4 help 9756891)."""
     key = (source, medium, campaign)
     channel = _channels.get(key)
     if channel is None:
-        channel = RULES.channel(category_of(source), source.lower(), medium.lower(), campaign.lower())
-        _channels.keep(key, channel)
+        channel = _channels.keep(key, _by_shipped_rules(category_of(source), source, medium, campaign))
     return channel
+
+
+def _by_shipped_rules(category: str, source: str, medium: str, campaign: str) -> str:
+    return RULES.channel(category, source.lower(), medium.lower(), campaign.lower())
+
+
+def _by_own_rules(own: OwnChannels, values: tuple[str, str, str, str, str]) -> str:
+    """The channel at a site with rules or sources of its own; `values` as in `own_channels.FIELDS`."""
+    category = category_of(values[0], own)
+    default_channel = _by_shipped_rules(category, *values[:3])
+    return own.channel_of(category, default_channel, values) or default_channel
 
 
 _origins: Memo[str, str] = Memo(10_000)
 
 
 def _origin_of(referrer: str) -> str:
-    """The host of a referrer or the host that an app stands for; `android-app://PACKAGE` for an unknown app.
+    """The host of a referrer or the host that an app stands for; scheme and name of an unknown app.
 
-    '' where the referrer says nothing.
+    Some senders leave the scheme of an app out, so that its name looks like a host. '' where the referrer says nothing.
     """
     origin = _origins.get(referrer)
     if origin is None:
-        package = app_of(referrer)
-        origin = APPS.get(package, APP_SCHEME + package) if package else host_of(referrer)
+        origin = app_of(referrer) or host_of(referrer)
+        origin = APPS.get(origin, APPS.get(app_name(origin), origin))
         if len(referrer) <= _LONGEST_REMEMBERED:
             _origins.keep(referrer, origin)
     return origin
@@ -182,26 +196,30 @@ def _origin_of(referrer: str) -> str:
 _statements: Memo[str, tuple[str, str]] = Memo(10_000)
 
 
-def _stated_by(origin: str) -> tuple[str, str]:
+def _stated_by(origin: str, own: OwnChannels | None) -> tuple[str, str]:
     """Source and medium that a referrer from `origin` states."""
+    entry = own.listed(origin) if own is not None else None
+    if entry is not None:
+        return _statement(origin, entry)
     statement = _statements.get(origin)
     if statement is None:
-        entry = _listed(origin)
-        source = origin.removeprefix(APP_SCHEME)
-        if source.startswith("www.") and source.count(".") > 1:
-            source = source[4:]
-        if entry is not None and entry.category == "search":
-            statement = (entry.source or source, "organic")
-        elif entry is not None and entry.category == "ai":
-            statement = (entry.source or source, "ai-assistant")
-        else:
-            statement = (source, "referral")
-        _statements.keep(origin, statement)
+        statement = _statements.keep(origin, _statement(origin, _listed(origin)))
     return statement
 
 
-_sites: Memo[int, _SiteHosts] = Memo(4_000)
-_results: Memo[tuple[Any, ...], tuple[Classified, Campaign | None, tuple[Any, ...]]] = Memo(16_000)
+def _statement(origin: str, entry: Listed | None) -> tuple[str, str]:
+    source = app_name(origin)
+    if source.isdecimal():  # an app's number says nothing alone
+        source = origin
+    elif source.startswith("www.") and source.count(".") > 1:
+        source = source[4:]
+    if entry is not None and entry.category in _MEDIA:
+        return entry.source or source, _MEDIA[entry.category]
+    return source, "referral"
+
+
+_sites: Memo[int, _Own] = Memo(4_000)
+_results: Memo[tuple[Any, ...], tuple[Classified, str, Campaign | None, tuple[Any, ...]]] = Memo(16_000)
 _new = tuple.__new__
 
 
@@ -213,9 +231,9 @@ def classify(touch: Mapping[str, Any], registry: Registry) -> Classified:
     get = touch.get
     site, time = touch["site"], touch["time"]
     registered = registry.site(site, time)
-    hosts = _sites.get(id(registered))
-    if hosts is None or hosts.site is not registered:
-        hosts = _sites.keep(id(registered), _SiteHosts(registered))
+    own = _sites.get(id(registered))
+    if own is None or own.site is not registered:
+        own = _sites.keep(id(registered), _Own(registered))
     url: str | None = get("url")
     query = read_query(url) if url else NOTHING
     referrer: str | None = get("referrer")
@@ -229,19 +247,19 @@ def classify(touch: Mapping[str, Any], registry: Registry) -> Classified:
     explicit = (get("source"), get("medium"), get("campaign"), get("content"), get("term"))
     # All that the result depends on, but the registry's campaign, which is compared, and the values of click ids,
     # which are put in below.
-    key = (hosts, query.shape, origin, page, landing, claimed, explicit)
+    key = (own, query.shape, origin, page, landing, claimed, explicit)
     remembered = _results.get(key)
     if remembered is not None:
-        result, entry, shared = remembered
-        if result.campaign and registry.campaign(result.campaign, site, time) is not entry:
+        result, named, entry, shared = remembered
+        if named and registry.campaign_in_any_case(named, site, time) is not entry:
             remembered = None
     if remembered is None:
         fields = _first_stated(query.shape, claimed, *map(_explicit, explicit))
-        entry = registry.campaign(fields.campaign, site, time) if fields.campaign else None
-        quiet = not origin or hosts.passes_over(page, origin)
-        result = _resolved(fields, entry, query, origin, landing=landing, quiet=quiet)
+        entry = registry.campaign_in_any_case(fields.campaign, site, time) if fields.campaign else None
+        quiet = not origin or own.passes_over(page, origin)
+        result = _resolved(fields, entry, query, origin, own.channels, landing=landing, quiet=quiet)
         shared = result[:9]
-        _results.keep(key, (result, entry, shared))
+        _results.keep(key, (result, fields.campaign, entry, shared))
     if query.unique:
         return _new(Classified, (*shared, query.evidence, query.hw_cid))
     return result
@@ -262,21 +280,33 @@ def _first_stated(
     """What explicit fields and UTM parameters state, and after them the campaign that a click id of ours claims."""
     utm = shape.utm
     return _Fields(
-        source or utm.get("utm_source", ""),
-        medium or utm.get("utm_medium", ""),
-        campaign or utm.get("utm_campaign", "") or claimed,
-        content or utm.get("utm_content", ""),
-        term or utm.get("utm_term", ""),
+        source or _short(utm.get("utm_source", "")),
+        medium or _short(utm.get("utm_medium", "")),
+        campaign or _short(utm.get("utm_campaign", "") or claimed),
+        content or _short(utm.get("utm_content", "")),
+        term or _short(utm.get("utm_term", "")),
         bool(source or medium or campaign),
     )
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT].rstrip()
+
+
 def _resolved(
-    fields: _Fields, entry: Campaign | None, query: Query, origin: str, *, landing: bool, quiet: bool
+    fields: _Fields,
+    entry: Campaign | None,
+    query: Query,
+    origin: str,
+    own: OwnChannels | None,
+    *,
+    landing: bool,
+    quiet: bool,
 ) -> Classified:
     source, medium, campaign, content, term, explicit = fields
     channel = ""
     if entry is not None:
+        campaign = entry.campaign
         source = source or entry.source
         medium = medium or entry.medium
         channel = entry.channel
@@ -285,11 +315,13 @@ def _resolved(
         source = source or speaking.source
         medium = medium or speaking.medium
     if not quiet:
-        by_referrer = _stated_by(origin)
+        by_referrer = _stated_by(origin, own)
         source = source or by_referrer[0]
         medium = medium or by_referrer[1]
     if not (source or medium or campaign or query.evidence):
         source, medium = DIRECT_SOURCE, DIRECT_MEDIUM
+    if not channel and own is not None:
+        channel = _by_own_rules(own, (source, medium, campaign, content, term))
     return Classified(
         channel or channel_of(source, medium, campaign),
         source,

@@ -38,7 +38,7 @@ NO_CREDIT: Final[tuple[NoCredit, ...]] = get_args(NoCredit)
 
 TEXTS: Final[dict[NoCandidate | NoCredit, str]] = {
     "invalid": "invalid",
-    "internal": "internal: a return from the site itself or a payment or login provider",
+    "internal": "internal, a return from the site itself or a payment or login provider",
     "continuation": "continuation of an earlier touch's visit",
     "arrival": "arrival of a click of ours, which counts instead",
     "after_conversion": "after the conversion",

@@ -5,14 +5,14 @@ Rule: a snapshot, looked up by event time; a name that is not registered has the
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from schemas.registry import CampaignEntry, Lookbacks, SiteEntry
+    from schemas.registry import CampaignEntry, ChannelRule, Lookbacks, SiteEntry
 
 DAY_MS: Final = 86_400_000
 DEFAULT_LOOKBACKS: Final = {"click": 30 * DAY_MS, "landing": 30 * DAY_MS, "impression": 1 * DAY_MS}
@@ -36,6 +36,9 @@ class Site:
     session_ms: int = 30 * 60_000
     consent_default: str = "granted"
     duplicate_policy: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[ChannelRule, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Name or host of a source -> its category."""
 
     def policy(self, action: str) -> str:
         """The duplicate policy of an action."""
@@ -104,6 +107,7 @@ class Registry:
         self._sites: dict[str, _Periods[Site]] = {}
         self._campaigns: dict[tuple[str, str], _Periods[Campaign]] = {}
         self._names: dict[str, list[str]] = {}
+        self._spellings: dict[tuple[str, str], list[str]] = {}
         self._defaults: dict[str, Site] = {}
         self.version = 0
         """Grows with each `put`: what was remembered of an older one may be wrong."""
@@ -118,10 +122,8 @@ class Registry:
             return
         campaign = _campaign(entry)
         self._campaigns.setdefault((entry.site, entry.campaign), _Periods()).put(entry.valid_from, campaign)
-        sites = self._names.setdefault(entry.campaign, [])
-        if entry.site not in sites:
-            sites.append(entry.site)
-            sites.sort()
+        _insert(self._names.setdefault(entry.campaign, []), entry.site)
+        _insert(self._spellings.setdefault((entry.site, entry.campaign.lower()), []), entry.campaign)
 
     def site(self, site: str, time_ms: int) -> Site:
         """The site's settings at a moment; the defaults where none are in force."""
@@ -140,10 +142,21 @@ class Registry:
         periods = self._campaigns.get((site, name))
         return periods.at(time_ms) if periods else None
 
+    def campaign_in_any_case(self, name: str, site: str, time_ms: int) -> Campaign | None:
+        """As `campaign`; where none has just this name, one whose name differs in the case of its letters alone."""
+        found = self.campaign(name, site, time_ms)
+        if found is None:
+            for spelling in self._spellings.get((site, name.lower()), ()):
+                found = self.campaign(spelling, site, time_ms)
+                if found is not None:
+                    break
+        return found
+
     def steady(self, site: str, campaign: str, time_ms: int) -> tuple[int, int]:
-        """From when until before when `site` and `campaign` find what they find at `time_ms` (ms)."""
+        """From when until before when `site` and `campaign`, in any case, find what they find at `time_ms` (ms)."""
         start, until = 0, FOREVER
-        for periods in (self._sites.get(site), self._campaigns.get((site, campaign))):
+        spellings = self._spellings.get((site, campaign.lower()), ())
+        for periods in (self._sites.get(site), *(self._campaigns[site, spelling] for spelling in spellings)):
             if periods is not None:
                 begin, end = periods.around(time_ms)
                 start, until = max(start, begin), min(until, end)
@@ -156,6 +169,12 @@ class Registry:
             if found is not None:
                 return found
         return None
+
+
+def _insert(names: list[str], name: str) -> None:
+    """Put a name into its place among `names`, where it is not there already."""
+    if name not in names:
+        insort(names, name)
 
 
 def _lookbacks(stated: Lookbacks) -> dict[str, int]:
@@ -174,6 +193,8 @@ def _site(entry: SiteEntry) -> Site:
         session_ms=round(entry.session_minutes * 60_000),
         consent_default=entry.consent_default,
         duplicate_policy=dict(entry.duplicate_policy),
+        channels=entry.channels,
+        sources={source: category for category, sources in entry.sources.items() for source in sources},
     )
 
 

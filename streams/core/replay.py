@@ -5,6 +5,7 @@ Rule: the same core, one partition, and the step ``orders-by-visitor`` fed from 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -98,14 +99,21 @@ class Replay:
         batch.clear()
 
     def attributions(self) -> list[dict[str, Any]]:
-        """The attributions in force, by conversion time, then id."""
+        """The attributions in force, by conversion time, then id.
+
+        `version` counts all of a conversion's, those too that it had with an earlier visitor or without one.
+        """
         found = []
+        versions: Counter[str] = Counter()
         for view in self.views:
             for key, value in view.scan(b""):
                 if key[:1] == b"u" or (key[:1] == b"v" and key[17:18] == b"c"):
                     attribution = orjson.loads(value)
+                    versions[attribution["conversion_id"]] += attribution["version"]
                     if not attribution["withdrawn"]:
                         found.append(attribution)
+        for attribution in found:
+            attribution["version"] = versions[attribution["conversion_id"]]
         return sorted(found, key=lambda a: (a["conversion_time"], a["conversion_id"]))
 
     def touches(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Load for benchmarks: events as a busy site sends them, straight into Kafka.
+"""Load for benchmarks: events as a busy site sends them, and those of the field's yardstick, straight into Kafka.
 
 Rule: reproducible by seed and cheap to make; what it looks like (shares, sizes, campaigns, visitors) is stated in
 `Load`, so that a figure says what it was measured on.
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SITE: Final = "bench.example"
+ADS: Final = 1_000
+CAMPAIGNS: Final = 100
+ADDED: Final = frozenset({"received_at", "ip", "user_agent"})
+"""What the collector adds to an event."""
 _SEED: Final = 0x9747B28C
 _AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send: `events` in all, of which `conversions` (a share) are conversions of known visitors."""
+    """What to send: `events` in all, of which `conversions` (a share) are conversions of known visitors.
+
+    `duplicates` (a share) of them are sent a second time, right after a later one.
+    """
 
     events: int = 400_000
     visitors: int = 200_000
@@ -34,9 +41,21 @@ class Load:
     conversions: float = 0.01
     span_ms: int = 600_000
     seed: int = 1
+    duplicates: float = 0.0
 
     def make(self, end_ms: int) -> Iterator[tuple[str, bytes, bytes]]:
         """(topic, key, value) of each event; times rise evenly over `span_ms` up to `end_ms`."""
+        repeats = random.Random(self.seed)  # noqa: S311 - load, not secrets
+        waiting = None
+        for event in self._make(end_ms):
+            yield event
+            if waiting is not None:
+                yield waiting
+                waiting = None
+            elif self.duplicates and repeats.random() < self.duplicates:
+                waiting = event
+
+    def _make(self, end_ms: int) -> Iterator[tuple[str, bytes, bytes]]:
         rng = random.Random(self.seed)  # noqa: S311 - load, not secrets
         for number in range(self.events):
             time = end_ms - self.span_ms + number * self.span_ms // self.events
@@ -72,8 +91,49 @@ class Load:
                 event["referrer"] = "https://www.google.com/"
             yield "clicks", visitor.encode(), orjson.dumps(event)
 
+    def stated(self, end_ms: int) -> Iterator[bytes]:
+        """The same events as their senders state them to the collector: without what that one adds."""
+        for _, _, value in self.make(end_ms):
+            event = orjson.loads(value)
+            yield orjson.dumps({name: event[name] for name in event if name not in ADDED})
 
-async def produce(settings: Settings, load: Load, end_ms: int) -> None:
+
+@dataclass(frozen=True, slots=True)
+class AdEvents:
+    """The events of the Yahoo Streaming Benchmark (github.com/yahoo/streaming-benchmarks): seven texts, a third views.
+
+    Of `ADS` ads, ten belong to a campaign. Times rise evenly over `span_ms`.
+    """
+
+    events: int = 400_000
+    span_ms: int = 100_000
+    users: int = 10_000
+    seed: int = 1
+
+    def make(self, end_ms: int) -> Iterator[tuple[str, bytes, bytes]]:
+        """(topic, key, value) of each event; the key is the user."""
+        rng = random.Random(self.seed)  # noqa: S311 - load, not secrets
+        ads = list(campaign_of_ads())
+        for number in range(self.events):
+            user = f"user-{rng.randrange(self.users):08d}-{self.seed:04d}"
+            event = {
+                "user_id": user,
+                "page_id": f"page-{rng.randrange(1_000):08d}",
+                "ad_id": rng.choice(ads),
+                "ad_type": rng.choice(("banner", "modal", "sponsored-search", "mail", "mobile")),
+                "event_type": ("view", "click", "purchase")[rng.randrange(3)],
+                "event_time": str(end_ms - self.span_ms + number * self.span_ms // self.events),
+                "ip_address": f"203.0.113.{number & 255}",
+            }
+            yield "clicks", user.encode(), orjson.dumps(event)
+
+
+def campaign_of_ads() -> dict[str, str]:
+    """Ad -> campaign, of all ads of `AdEvents`."""
+    return {f"ad-{number:06d}": f"campaign-{number % CAMPAIGNS:03d}" for number in range(ADS)}
+
+
+async def produce(settings: Settings, load: Load | AdEvents, end_ms: int) -> None:
     """Write the load to Kafka, each event in its partition."""
     partitions = settings.partitions
     producer = AIOKafkaProducer(

@@ -75,17 +75,20 @@ def test_registrable(host: str, domain: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "package"),
+    ("address", "app"),
     [
-        ("android-app://com.facebook.katana/", "com.facebook.katana"),
-        ("Android-App://com.Facebook.katana/https/x", "com.facebook.katana"),
+        ("android-app://com.facebook.katana/", "android-app://com.facebook.katana"),
+        ("Android-App://com.Facebook.katana/https/x", "android-app://com.facebook.katana"),
+        ("ios-app://544007664/youtube/x", "ios-app://544007664"),
+        ("IOS-APP://com.burbn.Instagram", "ios-app://com.burbn.instagram"),
+        ("ios-app://", ""),
         ("android-app://", ""),
         ("https://com.facebook.katana/", ""),
     ],
 )
-def test_app(address: str, package: str) -> None:
-    """An Android app's referrer names its package."""
-    assert app_of(address) == package
+def test_app(address: str, app: str) -> None:
+    """An app's referrer names the app, in one form."""
+    assert app_of(address) == app
 
 
 @pytest.mark.parametrize("text", ["shop.example", "*.shop.example", ".shop.example", "https://SHOP.example:80/x"])

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.registry import ChannelRule
 from streams.core.channels import Classified, category_of, channel_of, classify
 from streams.core.data import APPS, CLICK_IDS, LISTED, NAMES, PROVIDERS, RULES, compile_rules
 from streams.core.ids import mint_click_id
@@ -41,12 +42,15 @@ class FakeSite:
     domains: tuple[str, ...] = ()
     providers_added: tuple[str, ...] = ()
     providers_removed: tuple[str, ...] = ()
+    channels: tuple[ChannelRule, ...] = ()
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FakeCampaign:
     """A registered campaign as the classifier sees it."""
 
+    campaign: str
     source: str = ""
     medium: str = ""
     channel: str = ""
@@ -69,11 +73,22 @@ class FakeRegistry:
         since, campaigns = self.later
         return (campaigns if since and time_ms >= since else self.campaigns).get(name)
 
+    def campaign_in_any_case(self, name: str, site: str, time_ms: int) -> FakeCampaign | None:
+        """As the registry has it."""
+        spellings = sorted(spelling for spelling in self.campaigns if spelling.lower() == name.lower())
+        return next(filter(None, (self.campaign(n, site, time_ms) for n in (name, *spellings))), None)
+
 
 def registry_of(vector: dict[str, Any]) -> Registry:
     """The registry of a vector."""
-    site = FakeSite(SITE, **{name: tuple(hosts) for name, hosts in vector.get("site", {}).items()})
-    campaigns = {name: FakeCampaign(**fields) for name, fields in vector.get("campaigns", {}).items()}
+    stated = vector.get("site", {})
+    site = FakeSite(
+        SITE,
+        **{name: tuple(stated.get(name, ())) for name in ("domains", "providers_added", "providers_removed")},
+        channels=tuple(ChannelRule(**rule) for rule in stated.get("channels", ())),
+        sources=stated.get("sources", {}),
+    )
+    campaigns = {name: FakeCampaign(name, **fields) for name, fields in vector.get("campaigns", {}).items()}
     return cast("Registry", FakeRegistry(site, campaigns))
 
 
@@ -161,7 +176,8 @@ def test_registry_is_asked_at_the_touch_time() -> None:
     registry = cast(
         "Registry",
         FakeRegistry(
-            campaigns={"c": FakeCampaign("google", "cpc")}, later=(TIME + 10, {"c": FakeCampaign("news", "email")})
+            campaigns={"c": FakeCampaign("c", "google", "cpc")},
+            later=(TIME + 10, {"c": FakeCampaign("c", "news", "email")}),
         ),
     )
     touch = {"type": "click", "campaign": "c"}

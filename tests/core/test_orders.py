@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.registry import SiteEntry
 from streams.core.ids import mint_click_id
 from streams.core.orders import merge
 from streams.core.registry import Registry
 from tests.reference.events import DAY, T0
-from tests.reference.shop import SITE, adjustment, candidates, click, in_every_order, only, purchase, run
+from tests.reference.shop import SITE, adjustment, candidates, click, in_every_order, only, purchase, run, taken
 
 
 def told(*events, entries=()):
@@ -123,6 +127,29 @@ def test_rule_6_a_conversion_that_moves_leaves_its_first_visitor():
     assert (only(cluster)["visitor_id"], candidates(only(cluster))) == ("v", ["t"])
 
 
+@pytest.mark.parametrize("pixel", ["v", "w", None])
+@pytest.mark.parametrize("postback", ["v", "w", None])
+@pytest.mark.parametrize("imported", ["v", "w", None])
+def test_rule_6_one_order_told_by_pixel_postback_import_and_refund(pixel, postback, imported):
+    """With the visitor, with another or with none, in every order: one conversion, credited to the right journey."""
+    voices = [
+        conversion("postback", T0 + 10, visitor_id=postback, status="pending"),
+        conversion("pixel", T0 + 20, visitor_id=pixel, value="80", currency="EUR"),
+        conversion("import", T0 + 30, visitor_id=imported, value="90", currency="USD", status="approved"),
+        adjustment("refund", "restate", T0 + 40, value="20"),
+    ]
+    visitor = next(filter(None, (postback, pixel, imported)), "")
+    journeys = [click("tv"), click("tw", visitor_id="w")]
+    for order in itertools.permutations(voices):
+        cluster = taken(*journeys, *order)
+        found = only(cluster)
+        assert (found["visitor_id"], candidates(found)) == (visitor, [f"t{visitor}" if visitor else ""])
+        assert (found["conversion_time"], found["status"]) == (T0 + 10, "approved")
+        assert (found["value_micros"], found["currency"]) == (20_000_000, "EUR")
+        _, kpis = cluster.panes()
+        assert sum(row["revenue"] for key, row in kpis.items() if key[0] == "linear") == 20_000_000
+
+
 def test_rule_6_actions_and_sites_tell_orders_apart():
     """A conversion is (site, action, order id); without order id it is (site, event id)."""
     others = [
@@ -186,6 +213,50 @@ def test_rule_7_a_later_status_takes_its_place_among_the_adjustments():
         purchase("d", T0 + 2, status="approved"),
     ]
     assert told(*events)[0] == "rejected"
+
+
+words = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["restate"]), st.integers(0, 6), st.sampled_from(["5", "0", "-3.5", "0.000001"])),
+        st.tuples(st.sampled_from(["approve", "reject", "reject", "retract"]), st.integers(0, 6), st.none()),
+        st.tuples(st.sampled_from(["approved", "pending", "rejected"]), st.integers(0, 6), st.none()),
+    ),
+    max_size=9,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(words, st.randoms(use_true_random=False), st.integers(0, 3))
+def test_rule_7_statuses_and_adjustments_in_any_number_and_arrival(said, chance, valued):
+    """Restated, approved, rejected, retracted and told again: the order of time alone decides."""
+    events = [
+        purchase(f"s{place}", T0 + at, status=word, value=str(valued))
+        if word in {"approved", "pending", "rejected"}
+        else adjustment(f"x{place}", word, T0 + at, **({"value": value} if value else {}))
+        for place, (word, at, value) in enumerate(said)
+    ]
+    events.append(purchase("c", T0 + valued, value="7"))
+    expected = _folded(events)
+    for _ in range(3):
+        chance.shuffle(events)
+        found = only(taken(*events))
+        assert (found["status"], found["value_reported_micros"]) == expected
+        assert found["value_micros"] == (expected[1] if expected[0] in {"approved", "pending"} else 0)
+
+
+def _folded(events):
+    """Status and micros as rules 6 and 7 read, one word after the other."""
+    in_order = sorted(events, key=lambda event: (event["time"], event["event_id"]))
+    tellings = [event for event in in_order if event["type"] == "conversion"]
+    first = next((event for event in tellings if "status" in event), None)
+    status, value = first["status"] if first else "approved", tellings[0]["value"]
+    for event in in_order:
+        if status != "retracted" and event is not first:
+            value = event["value"] if event.get("adjustment") == "restate" else value
+            status = {"approve": "approved", "reject": "rejected", "retract": "retracted"}.get(
+                event.get("adjustment"), event.get("status", status)
+            )
+    return status, round(float(value) * 1_000_000)
 
 
 def test_rule_7_a_conversion_without_order_id_is_adjusted_by_its_event_id():

@@ -78,6 +78,17 @@ def test_a_moved_conversion_is_listed_once():
     assert [row["visitor_id"] for row in replay.attributions()] == ["w"]
 
 
+def test_versions_go_on_when_a_conversion_moves(monkeypatch):
+    """First nobody's, then one visitor's, then another's: each withdrawal and each new credit is a version."""
+    monkeypatch.setattr(module, "BATCH", 1)
+    sales = [purchase("c", visitor_id=None), purchase("b", T0 + 1), purchase("a", T0 - 1, visitor_id="w")]
+    versions = []
+    for count in (1, 2, 3):
+        replay, _ = read(*sales[:count])
+        versions += [(row["visitor_id"], row["version"]) for row in replay.attributions()]
+    assert versions == [("", 1), ("v", 3), ("w", 5)]
+
+
 def test_the_registry_counts():
     """As everywhere."""
     replay, _ = read(purchase(currency=None), entries=[SiteEntry(site=SITE, currency="EUR")])

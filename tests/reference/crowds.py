@@ -23,6 +23,15 @@ from tests.reference.events import (
 
 MOMENTS = [T0 + day * DAY for day in (0, 1, 2, 6, 7, 13, 14, 29, 30, 31)]
 STEPS = [0, 0, 1, 999, MINUTE, 10 * MINUTE, 30 * MINUTE, 30 * MINUTE + 1, HOUR, 5 * HOUR]
+OWN = {
+    "channels": [
+        {"channel": "Blogs", "category": "blogs"},
+        {"channel": "Brand", "campaign": "s.*", "default_channel": "Unassigned"},
+        {"channel": "Direct", "source": "news|partner"},
+    ],
+    "sources": {"blogs": ["blog.example.org", "partner"], "none": ["google.com"]},
+}
+"""Channels and sources of a site's own."""
 VALUES = ["10", "0", "19.99", "-5.55", "0.000001", "-0.000002", "0.0000005", "1234567.891", "0.01", "100"]
 
 
@@ -84,7 +93,7 @@ class Crowd:
     def _touch(self):
         event = self._event(self.chance.choice(["click", "impression", "landing", "landing"]), 7 * DAY)
         event["visitor_id"] = self.chance.choice(self.visitors)
-        event |= self._some(url=URLS, referrer=REFERRERS, campaign=["spring", "short", "unheard-of"])
+        event |= self._some(url=URLS, referrer=REFERRERS, campaign=["spring", "Spring", "short", "unheard-of"])
         event |= self._some(cost=["0.10", "0.000001", "2"], variant=["b"], audience=["new"], partner=["acme"])
         if self.chance.random() < 0.3:
             event |= self._some(
@@ -139,25 +148,33 @@ class Crowd:
     def _registry(self):
         entries = []
         if self.chance.random() < 0.6:
-            policies = ["once_per_order", "once_per_visitor", "once_per_click", "once_per_click"]
-            entries.append(
-                SiteEntry(
-                    site="shop.example",
-                    domains=("own.example",),
-                    currency=self.chance.choice(["EUR", "USD"]),
-                    lookbacks=self.chance.choice([{}, {"click": 7}, {"impression": 30, "landing": 1}, {"landing": 0}]),
-                    session_minutes=self.chance.choice([30, 30, 0, 1440]),
-                    consent_default=self.chance.choice(["granted", "granted", "granted", "denied"]),
-                    duplicate_policy={"purchase": self.chance.choice(policies), "*": self.chance.choice(policies)},
-                )
-            )
+            entries.append(self._site())
+            if self.chance.random() < 0.4:  # other settings from a moment on
+                entries.append(self._site(valid_from=self.chance.choice(self.moments) + self.chance.choice(STEPS)))
         if self.chance.random() < 0.5:
             channel = self.chance.choice(["", "Affiliates", "Direct"])
+            lookbacks = self.chance.choice([{}, {"impression": 90}, {"landing": 2, "impression": 0}])
             entries += [
                 CampaignEntry(campaign="spring", site="shop.example", channel=channel, partner="agency", valid_from=T0),
                 CampaignEntry(campaign="short", site="shop.example", lookbacks={"click": 1, "landing": 0}),
+                CampaignEntry(campaign="unheard-of", site="plain.example", lookbacks=lookbacks),
             ]
         return entries
+
+    def _site(self, valid_from=0):
+        """A version of the site's entry, with channels of its own now and then."""
+        policies = ["once_per_order", "once_per_visitor", "once_per_click", "once_per_click"]
+        return SiteEntry(
+            site="shop.example",
+            domains=("own.example",),
+            currency=self.chance.choice(["EUR", "USD"]),
+            lookbacks=self.chance.choice([{}, {"click": 7}, {"impression": 30, "landing": 1}, {"landing": 0}]),
+            session_minutes=self.chance.choice([30, 30, 0, 1440]),
+            consent_default=self.chance.choice(["granted", "granted", "granted", "denied"]),
+            duplicate_policy={"purchase": self.chance.choice(policies), "*": self.chance.choice(policies)},
+            valid_from=valid_from,
+            **self.chance.choice([{}, {}, OWN, OWN | {"channels": OWN["channels"][::-1]}]),
+        )
 
 
 def smallest(events, fails):

@@ -1,0 +1,334 @@
+"""``headwater bench latency``: from an event's acknowledgement to its row on view, through the whole running stack.
+
+Rule: sampled events bear ids of their own and a site of their own, so that asking for them costs ClickHouse next to
+nothing, and flow through the same partitions and batches as the rest. The clock of a sample starts when the collector
+has answered 202 and stops when a query of the view has returned it. Samples are sent at even times whatever happens,
+while another process keeps up the rate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from streams.cli.bench.figures import Figure, Result, Run, progress, tell, tell_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas.settings import Settings
+    from sinks.clickhouse.server import Server
+
+FIGURES: Final = (
+    Figure("p50_ms", "ms until the touch is on view, p50", goal=600),
+    Figure("p90_ms", "ms until the touch is on view, p90"),
+    Figure("p99_ms", "ms until the touch is on view, p99", goal=1_200),
+    Figure("committed_p50_ms", "  of these until the worker has committed, p50"),
+    Figure("committed_p99_ms", "  of these until the worker has committed, p99"),
+    Figure("sink_p50_ms", "  of these from there to the view, p50"),
+    Figure("credits_p50_ms", "ms until a conversion's credits are on view, p50"),
+    Figure("credits_p99_ms", "ms until a conversion's credits are on view, p99"),
+    Figure("answer_p50_ms", "ms until the collector answers, p50", 1),
+    Figure("answer_p99_ms", "ms until the collector answers, p99", 1),
+    Figure("query_ms", "ms that asking takes, p50", 1),
+    Figure("batch_ms", "ms of a worker's batch, mean", 1),
+    Figure("transaction_ms", "  of these its transaction", 1),
+    Figure("batch_events", "events of a batch, mean", 1),
+    *(
+        Figure(f"{role}_cores", f"{role}: cores in use", 2)
+        for role in ("kafka", "clickhouse", "collector", "worker", "sink")
+    ),
+    Figure("samples", "samples"),
+)
+RATIOS: Final = ()
+SITE: Final = "sample.example"
+_EACH: Final = 10
+_WARM_S: Final = 3.0
+_SETTLE_S: Final = 20.0
+_POLL_S: Final = 0.02
+_CONNECTIONS: Final = 16
+_CONVERSIONS: Final = 10
+"""One sample in so many is a conversion."""
+
+
+def latency(
+    *,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second through the whole stack.")] = 1_000,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long samples are taken.")] = 20.0,
+    samples: Annotated[float, typer.Option(min=1, help="Samples a second.")] = 50,
+    runs: Annotated[int, typer.Option(min=1, help="Runs, each of a new stack; the median counts.")] = 1,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON, a line a run and the medians last.")] = False,
+) -> None:
+    """Time the whole: from an event's acknowledgement by the collector to its row in ClickHouse."""
+    result = Result("latency", FIGURES, describe(rate, seconds))
+    for _ in range(runs):
+        tell_run(result, asyncio.run(measure(rate, seconds, samples)), json_=json_)
+    tell(result, json_=json_)
+
+
+def describe(rate: float, seconds: float) -> str:
+    """The conditions in words."""
+    return f"the local stack, 1 worker: {rate:,.0f} events/s over HTTP for {seconds:,.0f} s"
+
+
+@dataclass(slots=True)
+class Sample:
+    """One sampled event; the moments are seconds (monotonic)."""
+
+    id: str
+    kind: str
+    time_ms: int
+    due: float
+    acknowledged: float = 0.0
+    committed: float = 0.0
+    seen: float = 0.0
+
+
+@dataclass(slots=True)
+class Samples:
+    """All samples: those that are awaited, by id, and all."""
+
+    all: list[Sample] = field(default_factory=list)
+    awaited: dict[str, Sample] = field(default_factory=dict)
+    queries: list[float] = field(default_factory=list)
+
+    def oldest_ms(self, kind: str) -> int | None:
+        """Event time of the first sample of this kind that is not seen yet."""
+        return next((sample.time_ms for sample in self.awaited.values() if sample.kind == kind), None)
+
+
+async def measure(rate: float, seconds: float, samples_per_s: float) -> Run:
+    """One run on a stack of its own."""
+    from deploy.local.stack import LocalStack
+    from schemas.settings import Settings
+    from sinks.clickhouse.server import Server
+    from streams.cli.bench.http_load import Sender
+
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headwater-bench-")))
+        progress("  starting the stack")
+        local = await stack.enter_async_context(
+            LocalStack(Settings(data_dir=directory, trusted_proxies="127.0.0.1", log_level="WARNING"))
+        )
+        settings = local.settings
+        server = Server(settings)
+        stack.push_async_callback(server.close)
+        found = Samples()
+        sender = Sender("127.0.0.1", settings.collector_port, _CONNECTIONS)
+        await sender.open()
+        stack.callback(sender.close)
+        load = await _start_load(settings, rate, _WARM_S + seconds + 2.0)
+        stack.push_async_callback(_end, load)
+        watchers = [
+            asyncio.create_task(_watch_views(server, found)),
+            asyncio.create_task(_watch_commits(settings, found)),
+        ]
+        try:
+            await asyncio.sleep(_WARM_S)
+            progress("  sampling")
+            used = _cpu(local.pids)
+            began = time.monotonic()
+            await _send_samples(sender, found, seconds, samples_per_s)
+            elapsed = time.monotonic() - began
+            cores = {f"{role}_cores": round((cpu - used[role]) / elapsed, 3) for role, cpu in _cpu(local.pids).items()}
+            await _settle(found, watchers)
+        finally:
+            for task in watchers:
+                task.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+        return figures(found, sender.latencies) | await _batches(settings.worker_metrics_port) | cores
+
+
+def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
+    """Seconds of CPU that each role has used."""
+    import psutil
+
+    return {name.partition("-")[0]: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in pids.items()}
+
+
+async def _batches(port: int) -> Run:
+    """What the worker says of its batches: means over the whole run."""
+    from streams.cli.bench.stage import Counters
+
+    names = ("headwater_batch_seconds", "headwater_transaction_seconds", "headwater_batch_events")
+    async with Counters(port, *(f"{name}_{part}" for name in names for part in ("sum", "count"))) as counters:
+        found = await counters.read()
+    batch, transaction, events = (
+        found.get(f"{name}_sum", 0.0) / max(1.0, found.get(f"{name}_count", 0.0)) for name in names
+    )
+    return {
+        "batch_ms": round(1000 * batch, 2),
+        "transaction_ms": round(1000 * transaction, 2),
+        "batch_events": round(events, 1),
+    }
+
+
+async def _start_load(settings: Settings, rate: float, seconds: float) -> asyncio.subprocess.Process:
+    orders = {
+        "port": settings.collector_port,
+        "events": int(rate * seconds / _EACH) * _EACH,
+        "each": _EACH,
+        "seed": 1,
+        "rate": rate / _EACH,
+        "connections": 64,
+    }
+    client = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "streams.cli.bench.http_load", json.dumps(orders)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    if client.stdin is not None and client.stdout is not None:
+        await client.stdout.readline()
+        client.stdin.write(b"\n")
+    return client
+
+
+async def _end(load: asyncio.subprocess.Process) -> None:
+    """Check that the rate was kept up; raises `Unavailable`."""
+    from schemas.errors import Unavailable
+
+    try:
+        async with asyncio.timeout(_SETTLE_S):
+            output, _ = await load.communicate()
+    except TimeoutError:
+        load.kill()
+        await load.wait()
+        raise Unavailable("the collector cannot keep up with the rate") from None
+    found = json.loads(output.splitlines()[-1]) if output.strip() else {"failed": "it ended without a result"}
+    if found["failed"]:
+        raise Unavailable(f"the load failed: {found['failed']}")
+
+
+async def _send_samples(sender: Any, found: Samples, seconds: float, per_s: float) -> None:
+    began = time.perf_counter()
+    for number in range(int(seconds * per_s)):
+        due = began + number / per_s
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        conversion = number % _CONVERSIONS == _CONVERSIONS - 1
+        now = time.time_ns() // 1_000_000
+        sample = Sample(f"sample-{number:06d}", "credits" if conversion else "touches", now, due)
+        found.all.append(sample)
+        sender.send(request(sample, number), due, lambda status, sample=sample: _acknowledged(found, sample, status))
+
+
+def request(sample: Sample, number: int) -> bytes:
+    """The request that posts a sample; a conversion follows a click of its visitor that was sampled just before."""
+    import orjson
+
+    from streams.cli.bench.http_load import post
+
+    visitor = f"sampled-{number - number % _CONVERSIONS:06d}"
+    event: dict[str, Any] = {"event_id": sample.id, "time": sample.time_ms, "site": SITE, "visitor_id": visitor}
+    if sample.kind == "credits":
+        event |= {"type": "conversion", "action": "purchase", "order_id": sample.id, "value": 10, "currency": "EUR"}
+    else:
+        event |= {"type": "click", "campaign": "sampled", "source": "google", "medium": "cpc"}
+    return post(orjson.dumps(event), number)
+
+
+def _acknowledged(found: Samples, sample: Sample, status: int) -> None:
+    if status == 202:
+        sample.acknowledged = time.perf_counter()
+        found.awaited[sample.id] = sample
+
+
+async def _watch_views(server: Server, found: Samples) -> None:
+    """Ask the views for what is awaited, again and again."""
+    touches = "SELECT event_id AS id FROM touches WHERE site = {site:String} AND time >= {since:DateTime64(3)}"
+    credits_ = (
+        "SELECT DISTINCT order_id AS id FROM credits "
+        "WHERE site = {site:String} AND conversion_time >= {since:DateTime64(3)}"
+    )
+    while True:
+        for kind, statement in (("touches", touches), ("credits", credits_)):
+            since = found.oldest_ms(kind)
+            if since is None:
+                continue
+            began = time.perf_counter()
+            rows = await server.query(statement, site=SITE, since=f"{since / 1000:.3f}")
+            now = time.perf_counter()
+            if kind == "touches":
+                found.queries.append(now - began)
+            for row in rows:
+                sample = found.awaited.pop(row["id"], None)
+                if sample is not None:
+                    sample.seen = now
+        await asyncio.sleep(_POLL_S)
+
+
+async def _watch_commits(settings: Settings, found: Samples) -> None:
+    """Note when the touches that were sampled are committed: read them as any reader of the topic would."""
+    import orjson
+    from aiokafka import AIOKafkaConsumer
+
+    from schemas.settings import kafka_client_options
+
+    consumer = AIOKafkaConsumer(
+        "touches",
+        **kafka_client_options(settings),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="latest",
+        fetch_max_wait_ms=100,
+    )
+    await consumer.start()
+    mark = f'"{SITE}"'.encode()
+    try:
+        while True:
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                now = time.perf_counter()
+                ids = [orjson.loads(record.value)["event_id"] for record in records if mark in record.value]
+                by_id = {sample.id: sample for sample in found.all} if ids else {}
+                for id_ in ids:
+                    by_id[id_].committed = now
+    finally:
+        await consumer.stop()
+
+
+async def _settle(found: Samples, watchers: list[asyncio.Task[None]]) -> None:
+    """Wait until all samples are seen. Raises `Unavailable` where one is not acknowledged, or not seen in time."""
+    from schemas.errors import Unavailable
+
+    deadline = time.monotonic() + _SETTLE_S
+    while any(not sample.seen for sample in found.all):
+        for task in watchers:
+            if task.done():
+                task.result()
+        if time.monotonic() > deadline:
+            refused = sum(not sample.acknowledged for sample in found.all)
+            lost = sum(not sample.seen for sample in found.all) - refused
+            raise Unavailable(f"{refused} samples were not acknowledged, {lost} not seen within {_SETTLE_S:.0f} s")
+        await asyncio.sleep(_POLL_S)
+
+
+def figures(found: Samples, answers: list[float]) -> Run:
+    """What all samples say."""
+    from streams.cli.bench.http_load import percentile
+
+    def spread(prefix: str, values: list[float], *shares: tuple[str, float]) -> Run:
+        ordered = sorted(values)
+        return {f"{prefix}{name}_ms": round(1000 * percentile(ordered, share), 2) for name, share in shares if ordered}
+
+    p50, p90, p99 = ("p50", 0.5), ("p90", 0.9), ("p99", 0.99)
+    touches = [sample for sample in found.all if sample.kind == "touches"]
+    conversions = [sample for sample in found.all if sample.kind == "credits"]
+    followed = [sample for sample in touches if sample.committed]
+    return {
+        "samples": len(found.all),
+        **spread("", [sample.seen - sample.acknowledged for sample in touches], p50, p90, p99),
+        **spread("committed_", [max(0.0, s.committed - s.acknowledged) for s in followed], p50, p99),
+        **spread("sink_", [sample.seen - sample.committed for sample in followed], p50, p99),
+        **spread("credits_", [sample.seen - sample.acknowledged for sample in conversions], p50, p99),
+        **spread("answer_", answers, p50, p99),
+        "query_ms": round(1000 * percentile(sorted(found.queries), 0.5), 2),
+    }
