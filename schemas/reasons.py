@@ -10,8 +10,8 @@ from typing import Literal, get_args
 Reason = Literal["malformed", "schema", "too_large", "too_old", "in_future", "id_collision"]
 """Why an event went to ``dead-letters`` (contract, section 2)."""
 
-InvalidReason = Literal["no_consent", "verdict"]
-"""Why a touch earns no credit, besides the reasons that a verdict states itself."""
+InvalidReason = Literal["no_consent", "verdict", "bot", "preview", "prefetch"]
+"""Why a touch earns no credit, besides the reasons that a sender's own verdict states."""
 
 Cause = Literal["first", "late_touch", "adjustment", "verdict", "moved"]
 """Why a conversion was attributed again; ``verdict`` stands for consent statements too."""
@@ -26,6 +26,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 MODELS: tuple[Model, ...] = get_args(Model)
+INVALID_REASONS: tuple[InvalidReason, ...] = get_args(InvalidReason)
 
 REASON_TEXTS: dict[Reason, str] = {
     "malformed": "not UTF-8, not JSON, or not an object",
@@ -34,6 +35,14 @@ REASON_TEXTS: dict[Reason, str] = {
     "too_old": "received longer after it happened than its kind allows",
     "in_future": "more than 10 minutes ahead of its receipt",
     "id_collision": "another event with the same identity and other content came before",
+}
+
+INVALID_REASON_TEXTS: dict[InvalidReason, str] = {
+    "no_consent": "the visitor denied consent, or the site's default is denial and nobody granted it",
+    "verdict": "a verdict without a reason of its own said so",
+    "bot": "the user agent is one of a known crawler, scanner or automated browser",
+    "preview": "the user agent, or a header, says that a link's preview was made",
+    "prefetch": "a header says that the page was loaded in advance, maybe never to be seen",
 }
 
 Channel = Literal[

@@ -67,6 +67,8 @@ class ClickId(NamedTuple):
     visitor_id: str
     campaign: str
     nonce: bytes
+    site: str = ""
+    """'' in ids that were minted before sites were in them."""
 
 
 def read_keys(text: str) -> list[tuple[str, bytes]]:
@@ -80,10 +82,13 @@ def read_keys(text: str) -> list[tuple[str, bytes]]:
     return keys
 
 
-def mint_click_id(visitor_id: str, campaign: str, nonce: bytes, keys: Sequence[tuple[str, bytes]]) -> str:
-    """A signed click id, URL-safe: it names the visitor (and so the partition) and the campaign."""
+def mint_click_id(
+    visitor_id: str, campaign: str, nonce: bytes, keys: Sequence[tuple[str, bytes]], site: str = ""
+) -> str:
+    """A signed click id, URL-safe: it names the visitor (and so the partition), the campaign and its site."""
     name, secret = keys[0]
-    body = orjson.dumps([visitor_id, campaign, base64.b64encode(nonce).decode(), name])
+    parts = [visitor_id, campaign, base64.b64encode(nonce).decode(), name]
+    body = orjson.dumps([*parts, site] if site else parts)
     return f"hw1.{_encode(body)}.{_encode(_sign(body, secret))}"
 
 
@@ -111,11 +116,11 @@ def _parse(text: str) -> tuple[ClickId, str, bytes, bytes] | None:
         return None
     try:
         body, signature = _decode(parts[1]), _decode(parts[2])
-        visitor_id, campaign, nonce, name = orjson.loads(body)
-        click = ClickId(visitor_id, campaign, base64.b64decode(nonce, validate=True))
+        visitor_id, campaign, nonce, name, *rest = orjson.loads(body)
+        click = ClickId(visitor_id, campaign, base64.b64decode(nonce, validate=True), *rest)
     except (ValueError, TypeError, binascii.Error):
         return None
-    if not (isinstance(visitor_id, str) and isinstance(campaign, str) and isinstance(name, str) and visitor_id):
+    if not (visitor_id and all(isinstance(part, str) for part in (visitor_id, campaign, name, click.site))):
         return None
     return click, name, body, signature
 

@@ -31,20 +31,26 @@ Event = dict[str, Any]
 
 
 class Shop:
-    """`async with Shop() as shop`: pages are set by `page`, what the collector took is in `events`."""
+    """`async with Shop() as shop`: pages are set by `page`, what the collector took is in `events`.
+
+    A path without a page of its own is the one of ``/``.
+    """
 
     def __init__(self) -> None:
         self.log = MemoryLog()
         self.port = free_port()
         self.home = f"http://{HOST}:{self.port}"
         self.collector = f"http://localhost:{self.port}"
-        self.requests: list[tuple[str, str]] = []
-        """Method and path of what the collector was asked, in order."""
+        self.requests: list[tuple[str, str, str]] = []
+        """Method, path and the browser's mode (`cors` or `no-cors`) of what the collector was asked, in order."""
+        self.away = ""
+        """`before` or `after`: the collector cuts the connection before it has taken what comes, or its answer."""
         self._news = asyncio.Event()
-        self._pages: dict[str, tuple[str, dict[str, str]]] = {}
+        self._pages: dict[str, tuple[str | None, dict[str, str]]] = {}
         book = CampaignBook(
             [CampaignEntry(campaign="spring", site="shop", destinations=[{"url": f"{self.home}/goal"}])], ready=True
         )
+        self.page()
         self._app = Collector(self.log, book, Metrics(CollectorRegistry()), keys=KEYS)
 
     async def __aenter__(self) -> Self:
@@ -69,7 +75,7 @@ class Shop:
 
     def page(self, head: str | None = None, path: str = "/", **headers: str) -> str:
         """Put a page at `path`, by default one with the script's tag alone; returns its address."""
-        self._pages[path] = (self.tag() if head is None else head, headers)
+        self._pages[path] = (head, headers)
         return self.home + path
 
     @property
@@ -93,20 +99,30 @@ class Shop:
         path = request.path
         if not path.startswith(("/events", "/pixel.gif", "/hw.js", "/c/")):
             head, headers = self._pages.get(path) or self._pages["/"]
+            head = self.tag() if head is None else head
             text = f"<!doctype html><title>Shop</title><link rel=icon href=data:,>{head}<p>Shoes"
             return web.Response(text=text, content_type="text/html", headers=headers)
 
         async def read(_limit: int) -> bytes:
             return await request.read()
 
-        self.requests.append((request.method, path))
+        self.requests.append((request.method, path, request.headers.get("sec-fetch-mode", "")))
+        if self.away == "before":
+            return self._cut(request)
         asked = Request(request.method, path, request.query_string, request.headers, HOST, "http", read)
         answer = await self._app.handle(asked)
         self._news.set()
+        if self.away == "after":
+            return self._cut(request)
         response = web.Response(status=answer.status, body=answer.body)
         for name, value in answer.headers:
             response.headers.add(name, value)
         return response
+
+    def _cut(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
 
 
 def judged(events: list[Event]) -> list[str]:

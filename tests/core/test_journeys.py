@@ -21,6 +21,7 @@ from tests.reference.shop import (
     only,
     purchase,
     run,
+    taken,
     verdict,
 )
 
@@ -319,7 +320,7 @@ def test_rule_4_without_candidates_all_goes_to_direct():
 def test_rule_4_of_more_than_500_the_first_and_the_latest_499_count(count):
     """The first keeps its credit under first_touch."""
     touches = [click(f"t{number:04}", T0 + number) for number in range(count)]
-    found = only(run(*touches, purchase(time=T0 + DAY), one_by_one=False))
+    found = only(taken(*touches, purchase(time=T0 + DAY), one_by_one=False))
     names = [touch["event_id"] for touch in touches]
     assert candidates(found) == ([names[0], *names[-499:]] if count > 500 else names)
     assert credits_of(found, "first_touch") == [(names[0], 1_000_000, 100_000_000)]

@@ -159,6 +159,8 @@ class Crowd:
                 CampaignEntry(campaign="short", site="shop.example", lookbacks={"click": 1, "landing": 0}),
                 CampaignEntry(campaign="unheard-of", site="plain.example", lookbacks=lookbacks),
             ]
+            if self.chance.random() < 0.3:  # another campaign from a moment on, until then the same in other letters
+                entries.append(CampaignEntry(campaign="Spring", site="shop.example", valid_from=T0 + DAY))
         return entries
 
     def _site(self, valid_from=0):

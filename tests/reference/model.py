@@ -1,16 +1,18 @@
 """The reference model: what a set of events comes to, written from the contract and not from the core.
 
 Rule: slow and obvious. It reads the whole set, sorts it, and works every conversion out from scratch; it knows no
-batches, no state and no versions. Of the product it uses only what has tests of its own: the channels, the stable hash
-of a conversion, the click id's form, the registry.
+batches, no state and no versions. Of the product it uses only what has tests of its own: the shipped channels and what
+a touch states, the stable hash of a conversion, the click id's form, the registry.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from streams.core.channels import classify
+from streams.core.channels import category_of, classify
+from streams.core.data import RULES
 from streams.core.ids import conversion_id, read_click_id
 from tests.reference.money import micros, shares, weights_of
 
@@ -163,7 +165,7 @@ def _touches(accepted, registry):
             "event_id": event["event_id"],
             "type": event["type"],
             "time": event["time"],
-            "channel": classified.channel,
+            "channel": _channel(classified, campaign, site),
             "source": classified.source,
             "medium": classified.medium,
             "campaign": classified.campaign,
@@ -184,6 +186,37 @@ def _touches(accepted, registry):
         touch["valid"] = not touch["reasons"]
         found.append(touch)
     return found
+
+
+def _channel(stated, campaign, site):
+    """The registry's channel of the campaign, else the first of the site's rules that holds, else the shipped ones."""
+    if campaign and campaign.channel:
+        return campaign.channel
+    category = _category(stated.source.lower(), site)
+    default = RULES.channel(category, *(text.lower() for text in (stated.source, stated.medium, stated.campaign)))
+    for rule in site.channels:
+        asked = {name: getattr(rule, name) for name in ("source", "medium", "campaign", "content", "term")}
+        if (
+            rule.category in {None, category}
+            and rule.default_channel in {None, default}
+            and all(
+                re.fullmatch(pattern, getattr(stated, name), re.IGNORECASE | re.DOTALL)
+                for name, pattern in asked.items()
+                if pattern is not None
+            )
+        ):
+            return rule.channel
+    return default
+
+
+def _category(source, site):
+    """What the site lists the source as, by its name or the longest ending of its host, else what is shipped."""
+    labels = source.split(".")
+    for start in range(len(labels)):
+        found = site.sources.get(".".join(labels[start:]))
+        if found is not None:
+            return "" if found == "none" else found
+    return category_of(source)
 
 
 def _reasons(touch, accepted, site):

@@ -69,14 +69,14 @@ def describe(requests: int) -> str:
     return f"1 collector, {CONNECTIONS} connections: {requests:,} requests of one event, {requests // 20:,} of {EACH}"
 
 
-async def measure(stage: Stage, requests: int, seconds: float, number: int = 0) -> Run:
-    """One run on a stage whose input topics are empty."""
+async def measure(stage: Stage, requests: int, seconds: float, number: int = 0, before: int = 0) -> Run:
+    """One run on a stage whose input topics hold `before` events."""
     from deploy.local.ports import free_port
     from schemas.errors import Unavailable
 
     found: Run = {}
     role = stage.role("collector", label=f"collector-{number}", trusted_proxies="127.0.0.1", log_level="WARNING")
-    sent = 0
+    sent = before
     async with role:
         ready = await role.until_ready()
         found["start_s"] = round(ready.at - role.started, 2)
@@ -100,7 +100,7 @@ async def measure(stage: Stage, requests: int, seconds: float, number: int = 0) 
         found |= {name: steady[name] for name in ("p50_ms", "p99_ms", "p999_ms")}
         found["memory_mb"] = round(role.sample().memory / 1e6, 1)
         found["memory_growth_mb"] = round((after_single.memory - warm.memory) / 1e6, 1)
-        sent = _WARM + requests + events + steady["requests"]
+        sent += _WARM + requests + events + steady["requests"]
     floor = json.loads(
         await stage.run(
             "streams.cli.bench.floors", "read", stage.settings.kafka, "clicks", "conversions", label="floor"

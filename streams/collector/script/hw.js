@@ -189,7 +189,7 @@
       busy = 0;
       failures = arrived ? 0 : failures + 1;
       if (arrived) change((list) => list.filter((event) => !sent.includes(event.event_id)));
-      if (queue[0]) later(Math.min(failures * failures, 60) * 500 * (1 + Math.random()));
+      if (queue[0]) later(Math.min(failures, 60) * 500 * (1 + Math.random()));
     };
     let lost = () => done((image = !image) && 0);
     try {

@@ -83,7 +83,7 @@ if JOB == "yahoo":
             view = event.value
             windows[view.campaign] += 1
             key = f"{view.campaign}|{int(view.time) // 10 * 10_000}"
-            changed[event.message.partition, key] = windows[view.campaign].current()
+            changed[event.message.partition, key] = windows[view.campaign].value()
 
 else:
 
