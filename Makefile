@@ -80,7 +80,7 @@ lock: $(STAMPS)/uv ## resolve the dependencies of pyproject.toml anew (ARGS="--u
 	cd tests/reference/peer && ../../../$(COMPILE) $(ARGS) packages.in --overrides without.in -o lock.txt
 
 clean: ## remove environment and caches (the local stack's data stays)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage
+	rm -rf $(VENV) $(VENV)-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage
 
 $(STAMPS)/uv: requirements/bootstrap.txt
 	@python=$$(for name in python3.11 python3 python; do \

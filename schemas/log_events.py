@@ -35,6 +35,7 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "unit_failed": "A transaction or a connection failed; the partition is opened again. Look where it repeats.",
     "unit_crashed": "A fault of headwater stopped a batch; the partition is opened again. Please report it.",
     "windows_failed": "A partition's rolling windows are shown no more until it opens again. Please report it.",
+    "registry_applied": "Entries of the registry came late; all that a partition knows has been looked at again.",
     "batch_failed": "A batch as a whole raised a fault of headwater; its records are now taken one by one.",
     "record_refused": "One record raised a fault of headwater and is in `dead-letters`; its neighbours count.",
     "position_restored": "What was fetched is not what comes next; reading goes on at the right place.",

@@ -13,7 +13,7 @@ Reason = Literal["malformed", "schema", "too_large", "too_old", "in_future", "id
 InvalidReason = Literal["no_consent", "verdict", "bot", "preview", "prefetch"]
 """Why a touch earns no credit, besides the reasons that a sender's own verdict states."""
 
-Cause = Literal["first", "late_touch", "adjustment", "verdict", "moved"]
+Cause = Literal["first", "late_touch", "adjustment", "verdict", "moved", "registry"]
 """Why a conversion was attributed again; ``verdict`` stands for consent statements too."""
 
 Outcome = Literal["accepted", "duplicate", "dead_letter", "moved"]

@@ -71,6 +71,7 @@ class TouchRecord(TypedDict):
     hw_cid: NotRequired[Annotated[str, Field(description="Our own click id in the address.")]]
     stated: NotRequired[Annotated[bool, Field(description="Address or fields say where the visitor came from.")]]
     quiet: NotRequired[Annotated[bool, Field(description="The referrer is empty, the site's own or a provider's.")]]
+    said: NotRequired[Annotated[dict[str, str], Field(description="Explicit fields as they were stated.")]]
     extra: NotRequired[dict[str, Any]]
 
 
@@ -260,11 +261,13 @@ SpendRecord = TypedDict(
         "event_id": str,
         "hours": list[tuple[int, Count, Count, Count]],
         "events": dict[str, Fingerprint],
+        "said": dict[str, str],
     },
 )
 SpendRecord.__doc__ = (
     "``spend``: the statement of cost in force for its dimensions and period. `hours`: hour since the epoch, micros, "
-    "impressions, clicks. `events`: all statements taken, by event id."
+    "impressions, clicks. `events`: all statements taken, by event id. `said`: `date` and `currency` as they were "
+    "stated. Where `to` is `from`, the site's time zone changed, and the statement is about another period now."
 )
 
 

@@ -96,7 +96,6 @@ def _paths(names: dict[str, str]) -> dict[str, Any]:
     return {
         "/events": {"post": _post_events(), "options": _preflight()},
         "/pixel.gif": {"get": _pixel(names)},
-        "/hw.js": {"get": _script(), "head": _script(head=True)},
         "/c/{campaign}": {"get": _redirect(), "head": _redirect(head=True)},
         "/hw.js": {"get": _script(), "head": _script(head=True)},
         "/healthz": _health("Liveness: the process answers.", {"200": {"description": "It lives.", "content": _TEXT}}),
@@ -215,29 +214,15 @@ def _pixel(names: dict[str, str]) -> dict[str, Any]:
         "summary": "Send one event as query parameters; the answer is an image of one pixel.",
         "description": (
             f"Any of {kinds}, with the fields of {where}. Where it states none, `event_id` and `time` are set here, a"
-            " landing's `url` is the page that has the image (its `Referer`), and a touch's visitor is that of our click"
-            " id in the `url`, else the cookie's, else a new one; with `Sec-GPC: 1` consent is denied. What is refused"
-            " goes to `dead-letters`; a page never sees an error for it."
+            " landing's `url` is the page that has the image (its `Referer`), and a touch's visitor is that of our"
+            " click id in the `url`, else the cookie's, else a new one; with `Sec-GPC: 1` consent is denied. What is"
+            " refused goes to `dead-letters`; a page never sees an error for it."
         ),
         "tags": ["events"],
         "parameters": parameters,
         "responses": {
             "200": {"description": "The image, whether the event was accepted or refused.", "content": _gif()},
             "503": {"description": "The image, 2 pixels wide; the event could not be kept.", "content": _gif()},
-        },
-    }
-
-
-def _script(*, head: bool = False) -> dict[str, Any]:
-    script = {"text/javascript": {"schema": {"type": "string"}}}
-    return {
-        "operationId": "lookUpScript" if head else "script",
-        "summary": "The browser script: page views, conversions and consent (docs/browser-script.md).",
-        "description": "The same for everyone, for any page, kept by caches for an hour, gzipped where that is accepted.",
-        "tags": ["events"],
-        "responses": {
-            "200": {"description": "The script."} | ({} if head else {"content": script}),
-            "304": {"description": "The client has it: `If-None-Match` names it."},
         },
     }
 

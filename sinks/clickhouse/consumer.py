@@ -43,7 +43,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How large a batch grows and how long it waits (rows, bytes, seconds).
+    """How large a batch grows and how long it waits (rows, bytes, seconds); a `chunk` is decoded in one piece.
 
     It waits `patience` times as long as the last insert took, between `min_wait` and `max_wait`, or until nothing came
     for `linger`.
@@ -51,11 +51,11 @@ class Pace:
 
     max_rows: int = 50_000
     max_bytes: int = 64 << 20
-    min_wait: float = 0.15
+    min_wait: float = 0.1
     max_wait: float = 1.0
-    patience: float = 4.0
+    patience: float = 2.0
     linger: float = 0.05
-    chunk: int = 5_000
+    chunk: int = 2_000
 
     def wait(self, insert_s: float) -> float:
         """How long a batch waits where the last insert took `insert_s`."""

@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 import orjson
 from pydantic import TypeAdapter
 
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
+from sinks.clickhouse.outputs import Pane, Touch, columns_of, read_pane, read_touch
 
 TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
 """Other types on ``touches`` (consent, verdict) are the worker's state."""
@@ -61,7 +63,7 @@ def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list
     """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in one."""
     try:
         block = DECODERS[topic](records, generation)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, msgspec.DecodeError) as error:
         if len(records) == 1:
             return [], [Reject(records[0], f"{type(error).__name__}: {error}"[:500])]
         middle = len(records) // 2
@@ -73,41 +75,35 @@ def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list
 
 def touches(records: Sequence[Record], generation: int) -> Encoded:
     """``touches`` -> touches_rows."""
-    loads, base = orjson.loads, generation << _OFFSET_BITS
-    pairs = [(loads(record.value), base + record.offset) for record in records if record.value is not None]
-    pairs = [pair for pair in pairs if pair[0]["type"] in TOUCH_TYPES]
-    rows = [row for row, _ in pairs]
+    taken = [record for record in records if record.value is not None]
+    try:
+        rows = [read_touch(record.value or b"") for record in taken]
+    except msgspec.ValidationError:
+        # Consents and verdicts are few; where a chunk has one, they are looked for.
+        taken = [record for record in taken if orjson.loads(record.value or b"")["type"] in TOUCH_TYPES]
+        rows = [read_touch(record.value or b"") for record in taken]
     block = Block("touches_rows", len(rows))
-    block.low("site", [row["site"] for row in rows])
-    block.number("time", TIME, [row["time"] for row in rows])
-    block.text("event_id", [row["event_id"] for row in rows])
-    block.text("visitor_id", [row["visitor_id"] for row in rows])
-    block.low("type", [row["type"] for row in rows])
-    block.low("channel", [row["channel"] for row in rows])
-    block.low("source", [row["source"] for row in rows])
-    block.low("medium", [row["medium"] for row in rows])
-    block.low("campaign", [row["campaign"] for row in rows])
-    block.low("content", [row["content"] for row in rows])
-    block.low("term", [row["term"] for row in rows])
+    if not rows:
+        return block.encoded()
+    columns = columns_of(Touch, rows)
+    for name in ("site", "type", "channel", "source", "medium", "campaign", "content", "term"):
+        block.low(name, columns[name])
     for name in (
         *("ad_group", "ad", "placement", "partner", "sub1", "sub2", "sub3", "sub4", "sub5"),
-        *("variant", "audience", "country", "device"),
+        *("variant", "audience", "country", "device", "currency", "consent"),
     ):
-        block.low(name, [row.get(name, "") for row in rows])
-    block.text("click_id", [row.get("click_id", "") for row in rows])
-    block.number("cost", MONEY, [row["cost_micros"] for row in rows])
-    block.low("currency", [row["currency"] for row in rows])
-    block.flag("valid", [row["valid"] for row in rows])
-    reasons = [_list(row["invalid_reasons"]) for row in rows]
+        block.low(name, columns[name])
+    for name in ("event_id", "visitor_id", "click_id", "user_id", "url", "referrer", "evidence", "hw_cid"):
+        block.text(name, columns[name])
+    for name in ("time", "received_at"):
+        block.number(name, TIME, columns[name])
+    block.number("cost", MONEY, columns["cost_micros"])
+    for name in ("valid", "internal", "stated", "quiet"):
+        block.flag(name, columns[name])
+    reasons = columns["invalid_reasons"]
     block.low_array("invalid_reasons", list(map(len, reasons)), list(chain.from_iterable(reasons)))
-    block.flag("internal", [row["internal"] for row in rows])
-    block.number("received_at", TIME, [row["received_at"] for row in rows])
-    for name in ("user_id", "url", "referrer", "evidence", "hw_cid"):
-        block.text(name, [row.get(name, "") for row in rows])
-    block.low("consent", [row.get("consent", "") for row in rows])
-    block.flag("stated", [row.get("stated", False) for row in rows])
-    block.flag("quiet", [row.get("quiet", False) for row in rows])
-    block.number("ver", "UInt64", [ver for _, ver in pairs])
+    base = generation << _OFFSET_BITS
+    block.number("ver", "UInt64", [base + record.offset for record in taken])
     return block.encoded()
 
 
@@ -198,19 +194,22 @@ def panes(records: Sequence[Record], generation: int) -> Encoded:
     """``panes`` -> panes_rows; the record's partition is part of the identity."""
     base = generation << _OFFSET_BITS
     taken = [record for record in records if record.value is not None]
-    rows, offsets = _read(taken)
+    rows = [read_pane(record.value or b"") for record in taken]
     block = Block("panes_rows", len(rows))
-    block.low("site", [row["site"] for row in rows])
-    block.number("minute", SECOND, [60 * row["minute"] for row in rows])
+    if not rows:
+        return block.encoded()
+    columns = columns_of(Pane, rows)
+    block.low("site", columns["site"])
+    block.number("minute", SECOND, [60 * minute for minute in columns["minute"]])
     for name in _DIMENSIONS:
-        block.low(name, [row[name] for row in rows])
+        block.low(name, columns[name])
     block.number("partition", "UInt16", [record.partition for record in taken])
     for name in ("impressions", "clicks", "landings", "invalid"):
-        block.number(name, "Int64", [row[name] for row in rows])
-    block.number("cost", MONEY, [row["cost_micros"] for row in rows])
-    models = [row["models"] for row in rows]
+        block.number(name, "Int64", columns[name])
+    block.number("cost", MONEY, columns["cost_micros"])
+    models = columns["models"]
     lengths = list(map(len, models))
-    values = list(chain.from_iterable(model.values() for model in models))
+    values = list(chain.from_iterable(model.values() for model in models if model))
     block.low_array("models.model", lengths, list(chain.from_iterable(models)))
     measures = zip(*values, strict=True) if values else [()] * 6
     for name, measure in zip(
@@ -226,7 +225,7 @@ def panes(records: Sequence[Record], generation: int) -> Encoded:
         strict=True,
     ):
         block.number_array(f"models.{name}", MONEY, lengths, measure)
-    block.number("ver", "UInt64", [base + offset for offset in offsets])
+    block.number("ver", "UInt64", [base + record.offset for record in taken])
     return block.encoded()
 
 

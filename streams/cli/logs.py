@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 MASK: Final = "***"
-SECRET_NAME: Final = re.compile(r"(password|secret|token|authorization|_keys?)$", re.IGNORECASE)
+SECRET_NAME: Final = re.compile(r"(password|secret|tokens?|authorization|_keys?)$", re.IGNORECASE)
 """Names of fields and of settings whose values are secret."""
 _FIRST: Final = ("timestamp", "level", "role", "event")
 """The order in which a line begins."""

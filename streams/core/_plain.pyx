@@ -51,7 +51,7 @@ _LIMITS = {
 """Bytes, which is never more than the characters that `schemas.events` allows; the others are 256."""
 
 _PLANNED = ("channel", "source", "medium", "campaign", "content", "term", "internal", "evidence", "stated", "quiet")
-_PLANNED_TOO = ("partner", "currency")
+_PLANNED_TOO = ("partner", "currency", "said")
 
 DEF BUFFER = 1 << 16
 DEF LARGEST = 1 << 14

@@ -8,7 +8,7 @@ which nearly all are, from their bytes to their records; the code here says what
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 CHUNK = 128
 """Records taken through all steps together: few enough to stay in the processor's cache."""
 _STATEMENTS = frozenset({"consent", "verdict"})
+SAID: Final = ("source", "medium", "campaign", "content", "term", "partner", "currency")
+"""Fields in whose place a touch record has what the classification found; what was stated is kept under `said`."""
+_FOUND: Final = frozenset(
+    (*SAID, "said", "channel", "internal", "evidence", "hw_cid", "stated", "quiet", "valid", "invalid_reasons")
+)
 _Read = tuple["Record", Any, bytes, bytes]
 """A record, its event (or plain touch), and the state keys of its visitor and of itself."""
 
@@ -171,6 +176,7 @@ def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 
     if event["type"] in _STATEMENTS:
         return event
     site, time = event["site"], event["time"]
+    said = {name: event[name] for name in SAID if name in event}
     found = classify(event, registry)
     event["channel"] = found.channel
     event["source"] = found.source
@@ -196,4 +202,11 @@ def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 
         event["cost_micros"] = 0
     if "currency" not in event:
         event["currency"] = registry.site(site, time).currency
+    if said:
+        event["said"] = said
     return event
+
+
+def classify_again(touch: dict[str, Any], registry: Registry) -> dict[str, Any]:
+    """A touch record under another registry, all but its validity."""
+    return to_touch({n: value for n, value in touch.items() if n not in _FOUND} | touch.get("said", {}), registry)

@@ -120,6 +120,17 @@ def _add_fact(orders: dict[str, dict[str, Any]], name: str, event: Event, scope:
     return True
 
 
+def merge_again(outcome: Outcome, view: View, order: dict[str, Any], now: int) -> None:
+    """Merge an `order` record's facts under another registry; emit it, and pass it on, where the conversion differs."""
+    before = order["merged"]
+    merged = merge(order["facts"], order["site"], outcome.scope.registry)
+    if merged != before:
+        order = order | {"merged": merged}
+        key = order["conversion_id"]
+        outcome.state("orders", key.encode(), order_key(key), dumps(order))
+        _pass_on(outcome, view, order, before, now)
+
+
 def _pass_on(outcome: Outcome, view: View, order: dict[str, Any], before: Order | None, now: int) -> None:
     """Send the merged conversion to its visitor's unit, or credit it here where no visitor is known."""
     merged = order["merged"]

@@ -95,7 +95,7 @@ def _take(statements: dict[bytes, dict[str, Any]], key: bytes, event: Event, reg
             return False
         raise Refused("id_collision", f"event_id {event['event_id']} came before with other content")
     events = events | {event["event_id"]: event["fp"]}
-    later = "time" not in old or moment(old) < moment(event)
+    later = "time" not in old or old["from"] == old["to"] or moment(old) < moment(event)
     statements[key] = (_statement(event, registry) if later else old) | {"events": events}
     return True
 
@@ -122,4 +122,39 @@ def _statement(event: Event, registry: Registry) -> dict[str, Any]:
         "time": event["time"],
         "event_id": event["event_id"],
         "hours": hours,
+        "said": {name: event[name] for name in ("date", "currency") if name in event},
     }
+
+
+def place_again(statement: dict[str, Any], registry: Registry) -> tuple[bytes, bytes, dict[str, Any]] | None:
+    """A statement's key as it is, its key and its record under another registry; None where nothing differs.
+
+    A site's time zone says when its days are, so that the key may differ too.
+    """
+    if statement["from"] == statement["to"]:  # it went elsewhere before
+        return None
+    event = {name: value for name, value in statement.items() if value != ""} | statement["said"]
+    if "currency" not in statement["said"]:
+        del event["currency"]
+    fresh = _statement(event, registry) | {"events": statement["events"]}
+    key = orjson.dumps([*(statement[name] for name in (*_DIMENSIONS, "from", "to"))])
+    place = _statement_key(event, registry)
+    return None if (place, fresh) == (key, statement) else (key, place, fresh)
+
+
+def emptied(statement: dict[str, Any]) -> dict[str, Any]:
+    """The record that takes a statement's place where it went elsewhere: it covers nothing."""
+    return statement | {
+        "to": statement["from"],
+        "cost_micros": 0,
+        "impressions": 0,
+        "clicks": 0,
+        "hours": [],
+        "events": {},
+    }
+
+
+def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two statements about the same: the later one holds, and all events are known."""
+    holding = max((one, other), key=lambda statement: (statement["from"] != statement["to"], moment(statement)))
+    return holding | {"events": one["events"] | other["events"]}

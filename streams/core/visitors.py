@@ -19,12 +19,13 @@ from streams.core.registry import MAX_LOOKBACK_MS
 from streams.core.state import VISITOR_PREFIX, attribution_key, visitor_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from schemas.reasons import Cause
     from streams.core.attribution import Attribution
     from streams.core.orders import Order
     from streams.core.outcome import Outcome, Scope
+    from streams.core.registry import Registry
     from streams.core.state import View
 
 Touch = dict[str, Any]
@@ -80,6 +81,23 @@ class Visitor:
             outcome.invalid.update(reasons)
             add_touch(outcome.pane_changes, touch)
             outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
+
+    def review(self, outcome: Outcome, classify_again: Callable[[Touch, Registry], Touch], now: int) -> None:
+        """Classify, judge and attribute all again, under another registry; emit what differs."""
+        validity, registry = self.validity(), self.scope.registry
+        for key, old in self.touches.items():
+            touch = classify_again(old, registry)
+            reasons = validity.reasons(touch, registry.site(touch["site"], touch["time"]).consent_default)
+            touch["invalid_reasons"] = reasons
+            touch["valid"] = not reasons
+            if touch == old:
+                continue
+            self.touches[key] = touch
+            add_touch(outcome.pane_changes, old, -1)
+            add_touch(outcome.pane_changes, touch)
+            outcome.invalid.update(reason for reason in reasons if reason not in old["invalid_reasons"])
+            outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
+        self.attribute(outcome, "registry", now)
 
     def attribute(self, outcome: Outcome, cause: Cause, now: int, span: tuple[int, int] | None = None) -> None:
         """Attribute again the conversions that touches within `span` (ms) can change (None: all); emit what differs."""

@@ -71,7 +71,8 @@ def count(outcome: Outcome, records: int) -> None:
 
     That the outcomes add up to `records` is what the alert on conservation watches, so the two are counted apart.
     """
-    READ.labels(outcome.topic).inc(records)
+    if records:
+        READ.labels(outcome.topic).inc(records)
     for name in OUTCOMES:
         number = getattr(outcome, name)
         if number:
@@ -87,4 +88,5 @@ def count(outcome: Outcome, records: int) -> None:
         ATTRIBUTIONS.labels(cause).inc(number)
     if outcome.unmatched:
         UNMATCHED.inc(outcome.unmatched)
-    BATCH_EVENTS.observe(outcome.read)
+    if outcome.read:
+        BATCH_EVENTS.observe(outcome.read)

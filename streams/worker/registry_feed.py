@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from schemas.settings import Settings, kafka_client_options
 from streams.core.registry import Registry
+from streams.core.review import traces
 from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class RegistryFeed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.registry = Registry()
+        self.position = 0
+        """The offset after the last entry read."""
+        self.changed_ms = 0
+        """When that entry was written."""
+        self._traces: list[tuple[int, bytes]] = []
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -66,14 +72,21 @@ class RegistryFeed:
 
     def _take(self, records: Iterable[ConsumerRecord]) -> None:
         for record in records:
+            self.position, self.changed_ms = record.offset + 1, record.timestamp
             if record.value is None:
                 continue
             try:
-                self.registry.put(_ENTRY.validate_json(record.value))
+                entry = _ENTRY.validate_json(record.value)
+                self.registry.put(entry)
+                self._traces.append((record.offset, traces(entry)))
             except ValidationError as error:
                 log.error(  # noqa: TRY400 - the entry is wrong, not this code
                     "registry_entry_refused", key=repr(record.key), offset=record.offset, error=str(error)
                 )
+
+    def traces_since(self, position: int) -> list[bytes]:
+        """The `streams.core.review.traces` of all entries from `position` on."""
+        return list(dict.fromkeys(trace for offset, trace in self._traces if offset >= position))
 
     async def stop(self) -> None:
         """Stop following."""

@@ -139,6 +139,17 @@ class Store:
         found: dict[str, int] = self.meta.get("positions", {})
         return found
 
+    @property
+    def reviewed(self) -> int:
+        """Up to where in ``campaigns`` the registry has been applied to all that is here."""
+        position: int = self.meta.get("registry", 0)
+        return position
+
+    def note_review(self, position: int) -> None:
+        """All that is here has been looked at under the registry up to `position`."""
+        self.meta["registry"] = position
+        self.write({}, {})
+
     def fits(self, cluster_id: str, partitions: int) -> str:
         """Why the store cannot be gone on with; empty where it can, or is new."""
         if not self.meta:

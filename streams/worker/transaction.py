@@ -50,9 +50,9 @@ class Transactions:
         await self._producer.start()
 
     async def commit(
-        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition, next_offset: int
+        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, next_offset: int = 0
     ) -> dict[tuple[str, int], int]:
-        """Write `outputs` (by topic and partition) and the source's next offset in one transaction.
+        """Write `outputs` (by topic and partition) and the source's next offset, where there is one, as one transaction.
 
         Returns the offset after the last record for each (topic, partition). Raises `CommitFailed`.
         """
@@ -60,10 +60,11 @@ class Transactions:
             async with asyncio.timeout(DEADLINE_S):
                 return await self._commit(outputs, source, next_offset)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise CommitFailed(f"transaction of {source.topic}[{source.partition}]: {error!r}") from error
+            what = f"{source.topic}[{source.partition}]" if source else "what the registry changed"
+            raise CommitFailed(f"transaction of {what}: {error!r}") from error
 
     async def _commit(
-        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition, next_offset: int
+        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, next_offset: int
     ) -> dict[tuple[str, int], int]:
         producer = self._producer
         await producer.begin_transaction()
@@ -76,7 +77,8 @@ class Transactions:
         ends: dict[tuple[str, int], int] = {}
         for (place, count), found in zip(sent, await asyncio.gather(*futures), strict=True):
             ends[place] = max(ends.get(place, 0), found.offset + count)
-        await producer.send_offsets_to_transaction({source: OffsetAndMetadata(next_offset, "")}, self._group)
+        if source is not None:
+            await producer.send_offsets_to_transaction({source: OffsetAndMetadata(next_offset, "")}, self._group)
         await producer.commit_transaction()
         return ends
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,6 +24,7 @@ from schemas.errors import HeadwaterError
 from schemas.topics import INPUTS
 from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
+from streams.core.review import RANGES, review
 from streams.worker import metrics
 from streams.worker.restore import Restorer
 from streams.worker.store import open_store
@@ -31,7 +32,7 @@ from streams.worker.transaction import DEADLINE_S, Transactions
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from schemas.settings import Settings
     from streams.worker.driver import Batch, Flow
@@ -44,6 +45,8 @@ FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 SETTLED_S: Final = 20.0
 """A unit that was open for so long starts with the first pause again."""
+REVIEWED_AT_ONCE: Final = 1_000
+"""State entries looked at in one go where the registry has changed: some tens of milliseconds at most."""
 LARGE_BATCH: Final = 500
 """A batch of more records waits for its turn."""
 TURNS: Final = 2
@@ -113,22 +116,69 @@ class Unit:
         async with self._lock:
             if self.state != "open" or batch.epoch != self._epochs.get(batch.topic):
                 return
-            try:
+            with self._failing(batch):
                 lost = await self._continues(batch)
                 if lost is not None:
                     async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
                         await self._process(batch)
                     metrics.LOST.inc(lost)
-            except (HeadwaterError, KafkaError, OSError) as error:
+
+    async def review(self) -> None:
+        """Where the registry has changed, look again at all that is known, page by page, between batches.
+
+        What is not done when the unit closes, or the registry changes once more, is begun anew.
+        """
+        target = self._registry.position
+        since = self._store.reviewed if self._store is not None else target
+        if self.state != "open" or since == target:
+            return
+        # A topic that was created again says nothing of what came after what.
+        known = self._registry.traces_since(since) if since < target else [b""]
+        began = time.monotonic()
+        for start, end in RANGES:
+            after = start
+            while self._registry.position == target:
+                async with self._lock:
+                    store = self._store
+                    if self.state != "open" or store is None:
+                        return
+                    page = next(store.pages(after, end, REVIEWED_AT_ONCE), None)
+                    if page is None:
+                        break
+                    with self._failing():
+                        await self._review_page(page, store, known)
+                after = page[-1][0] + b"\0"
+                await asyncio.sleep(0)
+        async with self._lock:
+            if self.state == "open" and self._store is not None and self._registry.position == target:
+                self._store.note_review(target)
+                seconds = round(time.monotonic() - began, 2)
+                log.info("registry_applied", partition=self.partition, position=target, seconds=seconds)
+
+    async def _review_page(self, page: list[tuple[bytes, bytes]], store: Store, known: list[bytes]) -> None:
+        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
+        outcome = review(page, store, scope, self._registry.changed_ms, known)
+        if any(outcome.outputs.values()):
+            await self._commit(outcome, None)
+            metrics.count(outcome, 0)
+
+    @contextmanager
+    def _failing(self, batch: Batch | None = None) -> Iterator[None]:
+        """Whatever goes wrong within closes the unit, and only a cancellation goes on."""
+        try:
+            yield
+        except (HeadwaterError, KafkaError, OSError) as error:
+            if batch is not None:
                 self._flow.pace(len(batch.records), DEADLINE_S)
-                self._fail(error)
-            except Exception as error:
-                log.exception("unit_crashed", partition=self.partition, topic=batch.topic, start=batch.start)
-                self._fail(error)
-            except BaseException:
-                # Cancelled between a commit and its index, the unit would take the batch twice.
-                self._fail(HeadwaterError("cancelled with a batch in hand"))
-                raise
+            self._fail(error)
+        except Exception as error:
+            where = {"topic": batch.topic, "start": batch.start} if batch is not None else {}
+            log.exception("unit_crashed", partition=self.partition, **where)
+            self._fail(error)
+        except BaseException:
+            # Cancelled between a commit and its index, the unit would take the batch twice.
+            self._fail(HeadwaterError("cancelled with a batch in hand"))
+            raise
 
     async def _live(self) -> None:
         pause = FIRST_PAUSE_S
@@ -207,8 +257,8 @@ class Unit:
         return None
 
     async def _process(self, batch: Batch) -> None:
-        store, transactions, windows = self._store, self._transactions, self.windows
-        if store is None or transactions is None or windows is None:
+        store = self._store
+        if store is None:
             raise HeadwaterError("the unit is not open")
         began = time.monotonic()
         outcome = self._compute(batch, store)
@@ -217,26 +267,35 @@ class Unit:
                 await self._process(half)
             return
         computed = time.monotonic()
-        source = TopicPartition(batch.topic, batch.partition)
-        ends = await transactions.commit(outcome.outputs, source, batch.next)
-        committed = time.monotonic()
-        store.write(
-            outcome.puts,
-            {
-                topic: end
-                for (topic, partition), end in ends.items()
-                if partition == self.partition and topic != batch.topic
-            },
-        )
+        await self._commit(outcome, batch)
         self.positions[batch.topic] = batch.next
         self.highwaters[batch.topic] = batch.highwater
-        self.last_commit = committed
-        windows.change(outcome.pane_changes)
+        committed = self.last_commit
         metrics.count(outcome, len(batch.records))
         metrics.TRANSACTION_SECONDS.observe(committed - computed)
         seconds = time.monotonic() - began
         metrics.BATCH_SECONDS.observe(seconds)
         self._flow.pace(len(batch.records), seconds)
+
+    async def _commit(self, outcome: Outcome, batch: Batch | None) -> None:
+        """Write an outcome, with its batch's next offset, in one transaction; then index it."""
+        store, transactions, windows = self._store, self._transactions, self.windows
+        if store is None or transactions is None or windows is None:
+            raise HeadwaterError("the unit is not open")
+        if batch is None:
+            ends = await transactions.commit(outcome.outputs, None)
+        else:
+            ends = await transactions.commit(outcome.outputs, TopicPartition(batch.topic, self.partition), batch.next)
+        self.last_commit = time.monotonic()
+        store.write(
+            outcome.puts,
+            {
+                topic: end
+                for (topic, partition), end in ends.items()
+                if partition == self.partition and topic not in INPUTS
+            },
+        )
+        windows.change(outcome.pane_changes)
 
     def _compute(self, batch: Batch, store: Store) -> Outcome | None:
         """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_REVIEW_S = 1.0
 _WATCH_S = 2.0
 
 
@@ -78,6 +79,7 @@ class Units:
         self._watching = [
             asyncio.create_task(self._watch_lag(), name="lag"),
             asyncio.create_task(self.windows.follow(), name="windows"),
+            asyncio.create_task(self._review(), name="review"),
         ]
 
     async def assign(self, assigned: Iterable[TopicPartition]) -> None:
@@ -156,6 +158,13 @@ class Units:
         start = (await self._offsets.beginning_offsets([tp]))[tp]
         end = (await self._offsets.end_offsets([tp]))[tp]
         return start, end
+
+    async def _review(self) -> None:
+        """Apply what comes late of the registry to what the units know already."""
+        while True:
+            await asyncio.sleep(_REVIEW_S)
+            for unit in list(self._units.values()):
+                await unit.review()
 
     async def _watch_lag(self) -> None:
         """Measure lag, commit age and state of the units every two seconds, and say which have windows."""

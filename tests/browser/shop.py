@@ -27,6 +27,8 @@ from streams.core.registry import Registry
 from tests.collector.conftest import KEYS, MemoryLog
 
 SNIPPET = "<script>window.hw = window.hw || function () { (hw.q = hw.q || []).push(arguments) }</script>"
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+"""What a browser with a window calls itself: one without is a robot to the collector."""
 Event = dict[str, Any]
 
 

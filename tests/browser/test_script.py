@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -16,11 +17,12 @@ from schemas.events import NO_CONTENT
 from streams.collector.script import BUILT
 from streams.core.ids import mint_click_id
 from tests.browser.conftest import OpenTab
-from tests.browser.shop import SNIPPET, Shop, judged
+from tests.browser.shop import PERSON, SNIPPET, Shop, judged
 from tests.collector.conftest import KEYS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "browser-script.md").read_text(encoding="utf-8")
 HEX = re.compile(r"[0-9a-f]{32}")
 CLICK_ID = mint_click_id("visitor-7", "frühling", b"\xff\xfe\xfd\x3f\x3e\x00\x01\x02", KEYS)
 """With bytes that base64 and base64url write differently, and a campaign that is not ASCII."""
@@ -32,6 +34,12 @@ async def shop() -> AsyncIterator[Shop]:
     """A shop and a collector of the test's own."""
     async with Shop() as shop:
         yield shop
+
+
+@pytest.fixture
+def open_tab(open_tab: OpenTab) -> OpenTab:
+    """As a person's browser would."""
+    return partial(open_tab, user_agent=PERSON)
 
 
 async def cookies(context: BrowserContext) -> dict[str, str]:
@@ -165,7 +173,7 @@ async def test_coming_back_is_internal(shop: Shop, open_tab: OpenTab) -> None:
 
 async def test_a_prerendered_page_counts_when_it_is_shown(shop: Shop, browser: Browser) -> None:
     """Nothing before, calls of the page neither; then as any other page."""
-    context = await browser.new_context()
+    context = await browser.new_context(user_agent=PERSON)
     await context.add_init_script("Object.defineProperty(document, 'prerendering', {get: () => !window.shown})")
     page = await context.new_page()
     await page.goto(shop.page(f"{SNIPPET}<script>{ORDER}</script>{shop.tag()}"))
@@ -228,7 +236,7 @@ async def test_a_redirect_click_and_its_landing_meet(shop: Shop, open_tab: OpenT
 
 async def test_cookie_of_the_site(browser: Browser) -> None:
     """On the widest domain that takes one, for 13 months, never in the clear, not sent with others' requests."""
-    context = await browser.new_context()
+    context = await browser.new_context(user_agent=PERSON)
 
     async def answer(route: Route) -> None:
         if route.request.url.endswith("/hw.js"):
@@ -448,7 +456,7 @@ HOSTILE = {
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_page(shop: Shop, browser: Browser, script: str) -> None:
     """Whatever the browser or the page denies, nothing is thrown into the page, and the view and the order arrive."""
-    context = await browser.new_context()
+    context = await browser.new_context(user_agent=PERSON)
     await context.add_init_script(script)
     page = await context.new_page()
     errors: list[str] = []
@@ -504,12 +512,18 @@ async def test_any_way_to_include_it(shop: Shop, open_tab: OpenTab, how: str) ->
     assert tab.errors == []
 
 
-async def test_image_of_a_page_without_scripts(shop: Shop, open_tab: OpenTab) -> None:
-    """`noscript`: the page's address comes as the image's referrer, its click id names the visitor."""
-    image = f'<img referrerpolicy="no-referrer-when-downgrade" src="{shop.collector}/pixel.gif?type=landing&site=shop">'
-    address = shop.page(shop.tag() + f"<body><noscript>{image}</noscript>")
-    await open_tab(f"{address}?utm_source=x&hw_cid={CLICK_ID}", java_script_enabled=False)
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "noscript"])
+async def test_the_documented_tags(shop: Shop, open_tab: OpenTab, scripts: bool) -> None:
+    """Word for word from the page: one view, of the click's visitor, with the address that has the campaign."""
+    found = re.search(r"```html\n(.*?)```", DOCUMENTED, re.DOTALL)
+    assert found is not None
+    tags = found[1].replace("https://collect.shop.example", shop.collector)
+    address = shop.page("<body>" + tags) + f"?utm_source=x&hw_cid={CLICK_ID}"
+    tab = await open_tab(address, java_script_enabled=scripts)
     await shop.until(partial(enough, shop, landing=1))
-    [landing] = shop.events
-    assert landing["url"] == f"{address}?utm_source=x&hw_cid={CLICK_ID}"
-    assert landing["visitor_id"] == "visitor-7"
+    if scripts:
+        await tab.page.evaluate(ORDER)
+        await shop.until(partial(enough, shop, conversion=1))
+    [landing] = shop.of("landing")
+    assert (landing["site"], landing["url"], landing["visitor_id"]) == ("shop", address, "visitor-7")
+    assert tab.errors == []

@@ -55,9 +55,10 @@ def test_a_fifth_worse_fails(tmp_path: Path):
 
 
 def test_the_least_disturbed_run_is_compared():
-    """Other work on the machine can only raise a ratio, so the lowest of the runs is taken."""
-    results = [Result("worker", (), "", [{"times_floor": 9.0}, {"times_floor": 7.0}]), Result("latency", (), "", [{}])]
-    assert kept.ratios(results, {"worker": ("times_floor",)}) == {"worker.times_floor": 7.0}
+    """Other work on the machine can only raise a time, so the lowest of the runs is taken, of floors too."""
+    runs = [{"cpu": 14.0, "read": 1.0, "parse": 1.0}, {"cpu": 12.0, "read": 2.0, "parse": 3.0}]
+    results = [Result("worker", (), "", runs), Result("latency", (), "", [{"p50_ms": 1.0}])]
+    assert kept.ratios(results, {"worker": {"ratio": ("cpu", ("read", "parse"))}}) == {"worker.ratio": 6.0}
 
 
 def test_kept_ratios_cover_every_part_that_has_one():

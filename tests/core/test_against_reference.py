@@ -66,6 +66,19 @@ def test_the_final_result_is_the_reference_s(events, entries, order, partitions,
     check(events, entries, partitions, seed)
 
 
+@examples(150)
+@given(seed=seeds, size=st.integers(10, 60), partitions=st.integers(1, 4), order=st.randoms(use_true_random=False))
+def test_a_registry_that_comes_late_counts_as_if_it_had_been_there(seed, size, partitions, order):
+    """Sites and campaigns in any order, between any two batches: the registry belongs to the set of events."""
+    crowd = Crowd(seed, size)
+    entries = list(crowd.entries)
+    order.shuffle(entries)
+    early = order.randint(0, len(entries))
+    cluster = Cluster(Registry(entries[:early]), partitions, seed, most=[3, 7, 40][seed % 3])
+    cluster.run(crowd.events, entries[early:])
+    assert_same(cluster, reference(crowd.events, Registry(entries)))
+
+
 @examples(500)
 @given(seed=seeds, size=st.integers(10, 60), partitions=st.integers(1, 4))
 def test_dense_journeys_come_out_as_the_reference_has_them(seed, size, partitions):

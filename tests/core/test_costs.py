@@ -111,3 +111,29 @@ def test_a_statement_in_the_wrong_partition_is_moved():
     cluster.run()
     counts = [cluster.counts["costs", name] for name in ("accepted", "duplicate", "moved")]
     assert counts == [1, 2, 2]
+
+
+def test_a_time_zone_that_comes_late_moves_the_days():
+    """As if it had been known at once: what was taken for another period covers nothing."""
+    day = {"from": None, "to": None, "date": "2025-10-09"}
+    told = [cost("a", "24", **day), cost("b", "48", time=T0 + 1, **day), cost("c", "7", campaign="autumn")]
+    entry = SiteEntry(site=SITE, timezone="Asia/Kolkata", currency="INR")
+    late = run(*told)
+    late.run(entries=[entry])
+    assert {key: record for key, record in spent(late).items() if record["from"] != record["to"]} == spent(
+        run(*told, entries=[entry])
+    )
+    before = len(list(late.outputs("spend")))
+    late.run([told[1]])
+    assert (late.counts["costs", "duplicate"], len(list(late.outputs("spend")))) == (1, before)
+    late.run(entries=[SiteEntry(site=SITE, timezone="UTC", currency="USD")])
+    assert {key: record for key, record in spent(late).items() if record["from"] != record["to"]} == spent(run(*told))
+
+
+def test_a_place_that_was_left_can_be_taken_again():
+    """By an earlier statement about just that period."""
+    late = run(cost("a", "24", **{"from": None, "to": None, "date": "2025-10-09"}))
+    late.run(entries=[SiteEntry(site=SITE, timezone="Asia/Kolkata")])
+    (left,) = (record for record in spent(late).values() if record["from"] == record["to"])
+    late.run([cost("b", "5", time=T0 - 1, **{"from": left["from"], "to": left["from"] + DAY})])
+    assert sorted(record["cost_micros"] for record in spent(late).values()) == [5_000_000, 24_000_000]

@@ -17,6 +17,7 @@ from streams.core.apply import apply
 from streams.core.ids import partition_of
 from streams.core.outcome import Scope
 from streams.core.panes import KPIS
+from streams.core.review import RANGES, review, traces
 from streams.core.state import MemoryView, mark_key
 
 INPUTS = ("clicks", "conversions", "costs", "orders-by-visitor")
@@ -66,6 +67,7 @@ class Cluster:
         self.counts = Counter()
         self.offsets = Counter()
         self.outcomes = []
+        self.now = 0
 
     def send(self, event):
         """Put an event (dict, or bytes with a topic) into its queue, or now and then into a wrong one."""
@@ -79,10 +81,14 @@ class Cluster:
         self.offsets[topic, place] += 1
         self.queues[topic, place].append(Record(key, value, self.offsets[topic, place], timestamp, tuple(headers)))
 
-    def run(self, events=()):
-        """Send `events` while working, then work until nothing is left."""
+    def run(self, events=(), entries=()):
+        """Send `events` while working, then work until nothing is left; `entries` of the registry come in between."""
         waiting = deque(events)
-        while waiting or any(self.queues.values()):
+        late = deque(entries)
+        while waiting or any(self.queues.values()) or late:
+            if late and (not (waiting or any(self.queues.values())) or self.chance.random() < 0.05):
+                self.register(late.popleft())
+                continue
             if waiting and (not any(self.queues.values()) or self.chance.random() < 0.7):
                 self.send(waiting.popleft())
                 continue
@@ -103,9 +109,14 @@ class Cluster:
         assert outcome.read == outcome.accepted + outcome.duplicate + outcome.dead_letter + outcome.moved
         for name in ("read", "accepted", "duplicate", "dead_letter", "moved"):
             self.counts[topic, name] += getattr(outcome, name)
-        self.outcomes.append(outcome)
         for _ in batch:
             queue.popleft()
+        self.commit(place, outcome)
+
+    def commit(self, place, outcome):
+        """What an outcome changes is in the logs and in the state."""
+        self.outcomes.append(outcome)
+        self.now = max(self.now, outcome.latest)
         for (target, partition), outputs in outcome.outputs.items():
             for output in map(Written._make, outputs):
                 if target in INPUTS:
@@ -114,6 +125,18 @@ class Cluster:
                 self.logs.setdefault((target, partition), []).append(output)
         for key, value in outcome.puts.items():
             self.views[place].put(key, value)
+
+    def register(self, entry):
+        """A registry entry comes, and each unit looks at its state again, in pages."""
+        self.registry.put(entry)
+        for place in range(self.partitions):
+            scope = Scope(place, self.partitions, self.registry)
+            keys = sorted(key for key in self.views[place]._entries if any(a <= key < b for a, b in RANGES))
+            while keys:
+                size = self.chance.randint(1, 2 * self.most)
+                page = [(key, self.views[place]._entries[key]) for key in keys[:size]]
+                keys = keys[size:]
+                self.commit(place, review(page, self.views[place], scope, self.now, [traces(entry)]))
 
     def restart(self, place):
         """Lose the state of a unit and restore it from its output records."""

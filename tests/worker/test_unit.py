@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from prometheus_client import REGISTRY
 
 from schemas.errors import CommitFailed
+from schemas.registry import CampaignEntry
 from schemas.settings import Settings
 from streams.core import apply as core
 from streams.core.registry import Registry
@@ -20,7 +21,7 @@ from streams.worker.driver import Batch, Flow
 from streams.worker.store import Store
 from streams.worker.unit import Unit
 from streams.worker.windows import UnitWindows
-from tests.reference.shop import T0, click
+from tests.reference.shop import SITE, T0, click
 
 TP = TopicPartition("clicks", 0)
 
@@ -46,7 +47,7 @@ class Log:
         self.failure = None
         self.hang = False
 
-    async def commit(self, outputs, source, next_offset):
+    async def commit(self, outputs, source, next_offset=0):
         if self.hang:
             await asyncio.Event().wait()
         if self.failure is not None:
@@ -59,9 +60,15 @@ class Log:
 
 
 class Feed:
-    """A registry without entries."""
+    """A registry without entries, until some come."""
 
-    registry = Registry(())
+    def __init__(self):
+        self.registry = Registry(())
+        self.position = 0
+        self.changed_ms = T0
+
+    def traces_since(self, position):
+        return [b""]
 
 
 @pytest_asyncio.fixture
@@ -237,3 +244,28 @@ async def test_large_batches_wait_for_their_turn(unit, monkeypatch):
     unit._turns.release()
     await waiting
     assert unit.positions["clicks"] == 13
+
+
+async def test_what_comes_late_of_the_registry_is_applied_once(unit):
+    """In transactions without an input's offset; then the store knows how far it has been applied."""
+    found = [Record(10 + n, orjson.dumps(click(f"c{n}", campaign="spring"))) for n in range(3)]
+    await unit.take(batch(unit, *found))
+    await unit.review()
+    assert len(unit.log.commits) == 1
+    unit._registry.registry.put(CampaignEntry(campaign="spring", site=SITE, channel="Audio"))
+    unit._registry.position = 7
+    await unit.review()
+    assert unit.log.commits[1:] == [(0, {"touches": 3, "panes": 2})]
+    assert unit._store.reviewed == 7
+    await unit.review()
+    assert (len(unit.log.commits), unit.state) == (2, "open")
+
+
+async def test_a_review_that_cannot_be_committed_closes_the_unit(unit):
+    """It is begun anew when the unit is open again."""
+    await unit.take(batch(unit, Record(10, orjson.dumps(click("c", campaign="spring")))))
+    unit._registry.registry.put(CampaignEntry(campaign="spring", site=SITE, channel="Audio"))
+    unit._registry.position = 7
+    unit.log.failure = CommitFailed("gone")
+    await unit.review()
+    assert (unit.state, unit._store.reviewed) == ("failed", 0)

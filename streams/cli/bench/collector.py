@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from streams.cli.bench.figures import Figure, Result, Run, progress, tell, tell_run
+from streams.cli.bench.figures import Figure, Ratios, Result, Run, progress, tell, tell_run
 
 if TYPE_CHECKING:
     from streams.cli.bench.stage import Role, Stage
@@ -33,7 +33,7 @@ FIGURES: Final = (
     Figure("memory_mb", "MB of memory"),
     Figure("memory_growth_mb", "MB gained under the flood", 1),
 )
-RATIOS: Final = ("times_floor",)
+RATIOS: Final[Ratios] = {"times_floor": ("cpu_us_per_request", ("serve_us",))}
 CONNECTIONS: Final = 64
 EACH: Final = 100
 """Events of a large request."""

@@ -23,19 +23,25 @@ if TYPE_CHECKING:
 
 Run = dict[str, float]
 """The figures of one run, by name."""
+Ratios = dict[str, tuple[str, tuple[str, ...]]]
+"""Ratio -> the figure it is of, and the figures whose sum it is divided by."""
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: `goal` is what the project has set itself; `more` says whether more is better."""
+    """One figure: `goal` is what the project has set itself; `more` says whether more is better.
+
+    Figures of several things side by side have the thing in `group`, and its name before the dot of their own.
+    """
 
     name: str
     label: str
     digits: int = 0
     goal: float | None = None
     more: bool = False
+    group: str = ""
 
     def text(self, value: float) -> str:
         """`value` as people read it."""
@@ -108,6 +114,29 @@ def describe(found: dict[str, Any]) -> str:
     )
 
 
+def matrix(result: Result) -> Table:
+    """A table of grouped figures: a line a group, a column a figure, medians."""
+    from rich.table import Table
+
+    labels = list(dict.fromkeys(figure.label for figure in result.figures))
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    shown.add_column(result.name)
+    for label in labels:
+        shown.add_column(label, justify="right")
+    for group, texts in lines(result.figures, result.medians(), labels):
+        shown.add_row(group, *texts)
+    return shown
+
+
+def lines(figures: Sequence[Figure], values: Run, labels: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Of each group its name and its values as texts, in the order of `labels`; groups without any are left out."""
+    found: dict[str, dict[str, str]] = {}
+    for figure in figures:
+        if figure.name in values:
+            found.setdefault(figure.group, {})[figure.label] = figure.text(values[figure.name])
+    return [(group, [texts.get(label, "") for label in labels]) for group, texts in found.items()]
+
+
 def table(results: Sequence[Result], *, header: bool = True) -> Table:
     """One table of all figures that have a label: median, spread, goal."""
     from rich.table import Table
@@ -154,7 +183,7 @@ def tell(result: Result, *, json_: bool) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{result.conditions}; {_runs(len(result.runs))}", markup=False)
-    console.print(table([result]))
+    console.print(matrix(result) if any(figure.group for figure in result.figures) else table([result]))
 
 
 def progress(text: str) -> None:

@@ -1,8 +1,8 @@
 """What speed is kept: processor time against the floor, measured in the same run, so that the machine drops out.
 
-Rule: of several runs the lowest ratio counts, since whatever else the machine does can only raise it. A ratio that is a
-fifth worse than the one kept with the code fails (``make bench-check``); one that is better is kept by hand
-(``make bench-keep``).
+Rule: of several runs the lowest time counts, of the part and of its floor, since whatever else the machine does can
+only raise it. A ratio that is a fifth worse than the one kept with the code fails (``make bench-check``); one that is
+better is kept by hand (``make bench-keep``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from streams.cli.bench.figures import Result
+    from streams.cli.bench.figures import Ratios, Result
 
 WORSE: Final = 1.2
 
@@ -25,13 +25,14 @@ class Slower(HeadwaterError):  # noqa: N818 - says what happened
     """A part needs more processor time than what is kept allows."""
 
 
-def ratios(results: Sequence[Result], names: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """``benchmark.figure`` -> lowest value, of the figures that `names` lists for a benchmark."""
+def ratios(results: Sequence[Result], wanted: Mapping[str, Ratios]) -> dict[str, float]:
+    """``benchmark.ratio`` -> its value, of the ratios that are `wanted` of a benchmark."""
     return {
-        f"{result.name}.{name}": min(values)
+        f"{result.name}.{name}": round(
+            min(result.values(figure)) / sum(min(result.values(floor)) for floor in floors), 2
+        )
         for result in results
-        for name in names.get(result.name, ())
-        if (values := result.values(name))
+        for name, (figure, floors) in wanted.get(result.name, {}).items()
     }
 
 

@@ -9,6 +9,7 @@ while another process keeps up the rate.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from streams.cli.bench.figures import Figure, Result, Run, progress, tell, tell_run
+from streams.cli.bench.figures import Figure, Ratios, Result, Run, progress, tell, tell_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,32 +30,35 @@ if TYPE_CHECKING:
     from sinks.clickhouse.server import Server
 
 FIGURES: Final = (
-    Figure("p50_ms", "ms until the touch is on view, p50", goal=600),
-    Figure("p90_ms", "ms until the touch is on view, p90"),
-    Figure("p99_ms", "ms until the touch is on view, p99", goal=1_200),
-    Figure("committed_p50_ms", "  of these until the worker has committed, p50"),
-    Figure("committed_p99_ms", "  of these until the worker has committed, p99"),
+    Figure("p50_ms", "ms until a touch is on view, p50", goal=600),
+    Figure("p90_ms", "ms until a touch is on view, p90"),
+    Figure("p99_ms", "ms until a touch is on view, p99", goal=1_200),
+    Figure("committed_p50_ms", "  of these until it is committed, p50"),
+    Figure("committed_p99_ms", "  of these until it is committed, p99"),
     Figure("sink_p50_ms", "  of these from there to the view, p50"),
-    Figure("credits_p50_ms", "ms until a conversion's credits are on view, p50"),
-    Figure("credits_p99_ms", "ms until a conversion's credits are on view, p99"),
+    Figure("credits_p50_ms", "ms until credits are on view, p50"),
+    Figure("credits_p99_ms", "ms until credits are on view, p99"),
     Figure("answer_p50_ms", "ms until the collector answers, p50", 1),
     Figure("answer_p99_ms", "ms until the collector answers, p99", 1),
     Figure("query_ms", "ms that asking takes, p50", 1),
     Figure("batch_ms", "ms of a worker's batch, mean", 1),
     Figure("transaction_ms", "  of these its transaction", 1),
-    Figure("batch_events", "events of a batch, mean", 1),
+    Figure("batch_events", "  events of a batch, mean", 1),
+    Figure("insert_ms", "ms of a sink's insert, mean", 1),
     *(
         Figure(f"{role}_cores", f"{role}: cores in use", 2)
         for role in ("kafka", "clickhouse", "collector", "worker", "sink")
     ),
     Figure("samples", "samples"),
 )
-RATIOS: Final = ()
+RATIOS: Final[Ratios] = {}
 SITE: Final = "sample.example"
 _EACH: Final = 10
-_WARM_S: Final = 3.0
+_WARM_S: Final = 10.0
+"""How long the stack runs under the load before samples are taken: Java compiles meanwhile."""
 _SETTLE_S: Final = 20.0
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.03
+_CREDITS: Final = 3
 _CONNECTIONS: Final = 16
 _CONVERSIONS: Final = 10
 """One sample in so many is a conversion."""
@@ -124,8 +128,6 @@ async def measure(rate: float, seconds: float, samples_per_s: float) -> Run:
         stack.push_async_callback(server.close)
         found = Samples()
         sender = Sender("127.0.0.1", settings.collector_port, _CONNECTIONS)
-        await sender.open()
-        stack.callback(sender.close)
         load = await _start_load(settings, rate, _WARM_S + seconds + 2.0)
         stack.push_async_callback(_end, load)
         watchers = [
@@ -134,6 +136,8 @@ async def measure(rate: float, seconds: float, samples_per_s: float) -> Run:
         ]
         try:
             await asyncio.sleep(_WARM_S)
+            await sender.open()
+            stack.callback(sender.close)
             progress("  sampling")
             used = _cpu(local.pids)
             began = time.monotonic()
@@ -145,7 +149,8 @@ async def measure(rate: float, seconds: float, samples_per_s: float) -> Run:
             for task in watchers:
                 task.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
-        return figures(found, sender.latencies) | await _batches(settings.worker_metrics_port) | cores
+        batches = await _batches(settings.worker_metrics_port, settings.sink_metrics_port)
+        return figures(found, sender.latencies) | batches | cores
 
 
 def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
@@ -155,20 +160,21 @@ def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
     return {name.partition("-")[0]: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in pids.items()}
 
 
-async def _batches(port: int) -> Run:
-    """What the worker says of its batches: means over the whole run."""
+async def _batches(worker_port: int, sink_port: int) -> Run:
+    """What worker and sink say of their batches: means over the whole run."""
     from streams.cli.bench.stage import Counters
 
-    names = ("headwater_batch_seconds", "headwater_transaction_seconds", "headwater_batch_events")
-    async with Counters(port, *(f"{name}_{part}" for name in names for part in ("sum", "count"))) as counters:
-        found = await counters.read()
-    batch, transaction, events = (
-        found.get(f"{name}_sum", 0.0) / max(1.0, found.get(f"{name}_count", 0.0)) for name in names
-    )
+    async def mean(port: int, name: str) -> float:
+        async with Counters(port, f"{name}_sum", f"{name}_count") as counters:
+            found = await counters.read()
+        sums = sum(value for series, value in found.items() if series.startswith(f"{name}_sum"))
+        return sums / max(1.0, sum(value for series, value in found.items() if series.startswith(f"{name}_count")))
+
     return {
-        "batch_ms": round(1000 * batch, 2),
-        "transaction_ms": round(1000 * transaction, 2),
-        "batch_events": round(events, 1),
+        "batch_ms": round(1000 * await mean(worker_port, "headwater_batch_seconds"), 2),
+        "transaction_ms": round(1000 * await mean(worker_port, "headwater_transaction_seconds"), 2),
+        "batch_events": round(await mean(worker_port, "headwater_batch_events"), 1),
+        "insert_ms": round(1000 * await mean(sink_port, "headwater_sink_insert_seconds"), 2),
     }
 
 
@@ -249,8 +255,9 @@ async def _watch_views(server: Server, found: Samples) -> None:
         "SELECT DISTINCT order_id AS id FROM credits "
         "WHERE site = {site:String} AND conversion_time >= {since:DateTime64(3)}"
     )
-    while True:
-        for kind, statement in (("touches", touches), ("credits", credits_)):
+    for turn in itertools.count():
+        # A query takes a few milliseconds of the engine's time, so credits, which are fewer, are asked for less often.
+        for kind, statement in (("touches", touches), ("credits", credits_))[: 1 if turn % _CREDITS else 2]:
             since = found.oldest_ms(kind)
             if since is None:
                 continue

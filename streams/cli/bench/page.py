@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.cli.bench.figures import Figure, describe, machine, today
+from streams.cli.bench.figures import lines as grouped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from streams.cli.bench.figures import Result
 
-ORDER: Final = ("worker", "collector", "sink", "restore", "latency", "peers")
+ORDER: Final = ("worker", "collector", "sink", "restore", "latency", "peers: yahoo", "peers: deduplicate")
 _HEAD: Final = """\
 # Benchmarks
 
@@ -47,6 +48,7 @@ def add(file: Path, results: Sequence[Result], found: dict[str, Any] | None = No
                     "digits": figure.digits,
                     "goal": figure.goal,
                     "more": figure.more,
+                    "group": figure.group,
                     **summary[figure.name],
                 }
                 for figure in result.figures
@@ -77,15 +79,30 @@ def _section(name: str, found: dict[str, Any]) -> str:
         f"{found['date']}, {describe(found['machine'])}.",
         f"`{found['command']}`",
         "",
+    ]
+    figures = [(_figure(one), one) for one in found["figures"]]
+    if any(figure.group for figure, _ in figures):
+        labels = list(dict.fromkeys(figure.label for figure, _ in figures))
+        medians = {figure.name: one["median"] for figure, one in figures}
+        lines += [_row("", *labels), _row("---", *("---:" for _ in labels))]
+        lines += [_row(group, *texts) for group, texts in grouped([figure for figure, _ in figures], medians, labels)]
+        return "\n".join([*lines, ""])
+    lines += [
         "| figure | median | lowest | highest | goal |" if several else "| figure | value | goal |",
         "| --- | ---: | ---: | ---: | ---: |" if several else "| --- | ---: | ---: |",
     ]
-    for one in found["figures"]:
-        figure = Figure(one["name"], one["label"], one["digits"], one["goal"], one["more"])
+    for figure, one in figures:
         keys = ("median", "low", "high") if several else ("median",)
-        cells = [figure.label.strip(), *(figure.text(one[key]) for key in keys), figure.target()]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(_row(figure.label.strip(), *(figure.text(one[key]) for key in keys), figure.target()))
     return "\n".join([*lines, ""])
+
+
+def _figure(one: dict[str, Any]) -> Figure:
+    return Figure(one["name"], one["label"], one["digits"], one["goal"], one["more"], one["group"])
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _command() -> str:

@@ -44,11 +44,11 @@ JOBS: Final = {
 _FIGURES: Final = (
     ("events_per_s", "events/s", 0),
     ("cpu_us_per_event", "us of CPU an event", 2),
-    ("warm_cpu_us_per_event", "us of CPU an event, warm", 2),
+    ("warm_cpu_us_per_event", "the same, warm", 2),
     ("memory_mb", "MB of memory", 0),
 )
 FIGURES: Final = tuple(
-    Figure(f"{peer}.{name}", f"{title}: {label}", digits)
+    Figure(f"{peer}.{name}", label, digits, group=title)
     for peer, title in PEERS.items()
     for name, label, digits in _FIGURES
 )

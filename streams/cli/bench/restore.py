@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streams.cli.bench.figures import Figure, Result, Run, tell, tell_run
+from streams.cli.bench.figures import Figure, Ratios, Result, Run, tell, tell_run
 
 if TYPE_CHECKING:
     from streams.cli.bench.stage import Stage
@@ -26,7 +26,7 @@ FIGURES: Final = (
     Figure("seconds", "seconds", 2),
     Figure("memory_mb", "MB of memory"),
 )
-RATIOS: Final = ("times_floor",)
+RATIOS: Final[Ratios] = {"times_floor": ("cpu_us_per_record", ("read_us",))}
 _WATCHED: Final = ("headwater_restore_seconds_count",)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streams.cli.bench.figures import Figure, Result, Run, tell, tell_run
+from streams.cli.bench.figures import Figure, Ratios, Result, Run, tell, tell_run
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
@@ -28,7 +28,7 @@ FIGURES: Final = (
     Figure("engine_cpu_us_per_row", "us of CPU a row, engine", 2),
     Figure("memory_mb", "MB of memory"),
 )
-RATIOS: Final = ("times_floor",)
+RATIOS: Final[Ratios] = {"times_floor": ("cpu_us_per_row", ("read_us", "parse_us"))}
 TOPICS: Final = ("touches", "attributions", "panes", "spend", "dead-letters")
 _WATCHED: Final = ("headwater_sink_rows_total",)
 

@@ -8,6 +8,7 @@ stage.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -81,7 +82,7 @@ class Role:
     def sample(self, done: float | None = None) -> Sample:
         """Look at it now; `done` as before where it is not stated. Raises `Unavailable` where it has ended."""
         if self._child.pid is None:
-            raise Unavailable(f"{self.log.stem} ended: {last_line(self.log)}")
+            raise Unavailable(f"{self.log.stem} ended: {why(self.log)}")
         times = self._process.cpu_times()
         if done is None:
             done = self.samples[-1].done if self.samples else 0.0
@@ -97,7 +98,7 @@ class Role:
         while not await http_ok(HOST, self.port, path):
             self.sample()
             if time.monotonic() > deadline:
-                raise Unavailable(f"{self.log.stem} does not get ready: {last_line(self.log)}")
+                raise Unavailable(f"{self.log.stem} does not get ready: {why(self.log)}")
             await asyncio.sleep(POLL_S / 2)
         return self.sample()
 
@@ -164,6 +165,17 @@ async def open_stage(load: Load | AdEvents | None = None) -> AsyncIterator[Stage
         if load is not None:
             await produce(settings, load, end_ms)
         yield Stage(settings, node, lifeline, end_ms)
+
+
+def why(log: Path) -> str:
+    """What a program's log says last; of a line of JSON the event and the error."""
+    line = last_line(log)
+    try:
+        found = json.loads(line)
+        errors = [f"{error['exc_type']}: {error['exc_value']}" for error in found.get("exception", ())]
+        return ": ".join([found["event"], *errors[-1:]])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return line
 
 
 class Progress(Protocol):

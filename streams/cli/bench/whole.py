@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,7 @@ PARTS: Final = {
     "latency": latency,
 }
 """Part -> its module, which has `FIGURES` and `RATIOS`."""
+_VISITORS: Final = 1_000_000
 _RATE: Final = 1_000
 _SECONDS: Final = 20.0
 _SAMPLES: Final = 50
@@ -67,7 +69,7 @@ def all_(
         _print(results, f"{today()}, {describe(about)}")
     if check is not None:
         for line in kept.check(check, found):
-            progress(line)
+            print(line, file=sys.stderr)
 
 
 async def measure(parts: list[str], events: int, runs: int) -> list[Result]:
@@ -75,7 +77,7 @@ async def measure(parts: list[str], events: int, runs: int) -> list[Result]:
     from streams.cli.bench.stage import open_stage
     from streams.simulator.load import Load
 
-    load = Load(events=events)
+    load = Load(events=events, visitors=_VISITORS)
     requests = events // 10
     conditions = {
         "worker": worker.describe(load),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streams.cli.bench.figures import Figure, Result, Run, tell, tell_run
+from streams.cli.bench.figures import Figure, Ratios, Result, Run, tell, tell_run
 
 if TYPE_CHECKING:
     from streams.cli.bench.stage import Counters, Role, Sample, Stage
@@ -32,8 +32,8 @@ FIGURES: Final = (
     Figure("memory_mb", "MB of memory", 0),
     Figure("state_bytes_per_touch", "bytes of state a touch", 0, goal=120),
 )
-RATIOS: Final = ("times_floor",)
-"""What `make bench-check` compares."""
+RATIOS: Final[Ratios] = {"times_floor": ("cpu_us_per_event", ("read_us", "parse_us"))}
+"""What `make bench-check` compares: ratio -> the figure, and the floors under it."""
 _PROFILER: Final = Path(sys.executable).with_name("py-spy")
 _WATCHED: Final = ("headwater_events_total", "headwater_restore_seconds_count")
 _COLD: Final = 0.25

@@ -25,6 +25,7 @@ _CAUSES: Final = {
     "adjustment": "an event about it came",
     "verdict": "a verdict or consent came",
     "moved": "it turned out to be another visitor's",
+    "registry": "the registry changed",
 }
 
 

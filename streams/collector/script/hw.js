@@ -7,10 +7,10 @@
  * - The script reports addresses and referrers, the core judges them (contract, section 3, rule 2). What a visit's
  *   address stated once (UTM parameters, click ids) is not stated again by a move inside the page or a return to it.
  * - Where consent is denied or Global Privacy Control is on: an id of its own for every event, and nothing stored but
- *   the choice itself.
+ *   the choice itself (and the denial, until it has been told).
  *
- * `make script` builds hw.min.js, which is served: at most 2,048 bytes gzipped. So: short code here, names as long as
- * they need to be (esbuild shortens them), and ES2018.
+ * `make script` builds hw.min.js, which is served: at most 2,048 bytes gzipped. So: short code, names as long as they
+ * need to be (esbuild shortens them), `let` alone (one keyword gzips better than two), and ES2018.
  */
 (() => {
   let early = window.hw || {};
@@ -126,6 +126,7 @@
   let place;
   let referrer = document.referrer;
   let told = {};
+  // An anchor is no other place, a route after `#/` or `#!` is.
   let where = () => location.href.replace(/#(?![!/]).*/, "");
   let untold = (url) =>
     url.replace(/([?&#])([^?&#]+)/g, (all, mark, part) => mark + (told[part] ? "" : (told[part] = part)));
@@ -141,7 +142,7 @@
     else if (type == "consent") consent(fields);
     else if (type == "landing") view(fields);
     else if (type == "visitor") fields(denied() ? "" : identify());
-    else emit(type, fields);
+    else if (type) emit(type, fields);
   };
 
   // --- how it gets there
@@ -157,7 +158,8 @@
   let pack = (events) => "[" + events.map((event) => JSON.stringify(event)) + "]";
   let stored = () =>
     attempt(() =>
-      JSON.parse(localStorage.hw_queue).filter((event) => Date.now() - event.time < (event.action ? 3e9 : 6e8)),
+      // Older ones would be refused: clicks and landings after 7 days, conversions after 35.
+      JSON.parse(localStorage.hw_queue).filter((event) => !(Date.now() - event.time > (event.action ? 3e9 : 6e8))),
     ) || [];
   let change = (how, unkept) => {
     queue = how(queue);
@@ -175,9 +177,7 @@
   };
   let wake = () => (document.hidden ? beacon() : later(50));
   let later = (ms) => {
-    timer =
-      timer ||
-      setTimeout(() => attempt(flush, (timer = 0)), ms);
+    timer = timer || setTimeout(() => attempt(flush, (timer = 0)), ms);
   };
 
   let flush = () => {
@@ -191,11 +191,11 @@
       if (arrived) change((list) => list.filter((event) => !sent.includes(event.event_id)));
       if (queue[0]) later(Math.min(failures, 60) * 500 * (1 + Math.random()));
     };
-    let lost = () => done((image = !image) && 0);
+    let lost = () => done((image = !image) && 0); // by the other way next time
     try {
       if (image) {
         let pixel = new Image();
-        pixel.onload = () => done(pixel.width < 2);
+        pixel.onload = () => done(pixel.width < 2); // 2 pixels wide is the collector's no
         pixel.onerror = lost;
         pixel.src = address("pixel.gif") + "?" + new URLSearchParams(dated(events[0]));
       } else {
@@ -217,11 +217,15 @@
     queue = stored();
     if (read("hw_id")) {
       if (denied()) write("hw_id", "");
+      // reload or back_forward: nobody has come
       else if (/^[rb]/.test(attempt(() => performance.getEntriesByType("navigation")[0].type))) {
         untold(entry);
         referrer = entry;
       }
     }
+    listen(document, "visibilitychange", wake);
+    listen(window, "pagehide", beacon);
+    listen(window, "online", flush);
     waiting = waiting.filter((call) => !/^(set|consent)$/.test(call[0]) || hw(...call));
     if (options.auto != "off") {
       attempt(view);
@@ -230,6 +234,7 @@
         history[name] = function () {
           let path = location.pathname;
           let result = original.apply(this, arguments);
+          // Where it only replaces parameters (filters, scrolling) it is the same view.
           attempt(() => (name > "q" && path == location.pathname ? (place = where()) : move()));
           return result;
         };
@@ -238,9 +243,6 @@
       listen(window, "pageshow", (event) => event.persisted && view());
     }
     waiting.map((call) => hw(...call));
-    listen(document, "visibilitychange", wake);
-    listen(window, "pagehide", beacon);
-    listen(window, "online", flush);
     wake();
   };
   if (document.prerendering) listen(document, "prerenderingchange", begin);

@@ -1,8 +1,9 @@
 """The two jobs of ``headwater bench peers`` in Faust, an event at a time, as its documentation writes them.
 
 ``python faust_peer.py JOB NAME KAFKA STATE_DIR ADS_FILE``. Counts go to the topic NAME-counts, every second, as
-"campaign|start|partition" -> number, absolute; what passes the duplicate filter to NAME-events. Tables
-are in memory, which is Faust's default; in RocksDB it takes several times as long.
+"campaign|start" -> number, absolute, with the partition where they are those of one partition alone; what passes the
+duplicate filter to NAME-events. Tables are in memory, which is Faust's default; in RocksDB it takes several times as
+long.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ app = faust.App(
     web_enabled=False,
 )
 counts_topic = app.topic(f"{NAME}-counts", key_type=str, value_type=str, value_serializer="raw")
-changed: dict[tuple[int, str], int] = {}
+changed: dict[str, int] = {}
 
 
 @app.timer(1.0)
@@ -36,8 +37,8 @@ async def flush() -> None:
     """Send the counts that have changed."""
     found, batch = dict(changed), changed
     batch.clear()
-    for (partition, key), count in found.items():
-        await counts_topic.send(key=f"{key}|{partition}", value=str(count))
+    for key, count in found.items():
+        await counts_topic.send(key=key, value=str(count))
 
 
 if JOB == "yahoo":
@@ -79,11 +80,9 @@ if JOB == "yahoo":
     @app.agent(views)
     async def count(stream: faust.StreamT[View]) -> None:
         """Count in windows of 10 s of event time."""
-        async for event in stream.events():
-            view = event.value
+        async for view in stream:
             windows[view.campaign] += 1
-            key = f"{view.campaign}|{int(view.time) // 10 * 10_000}"
-            changed[event.message.partition, key] = windows[view.campaign].value()
+            changed[f"{view.campaign}|{int(view.time) // 10 * 10_000}"] = windows[view.campaign].value()
 
 else:
 
@@ -113,9 +112,9 @@ else:
             campaign = touch.campaign
             if campaign is None:
                 campaign = touch.url.partition("utm_campaign=")[2].partition("&")[0]
-            pane = f"{campaign}|{touch.time // 60_000 * 60_000}"
+            pane = f"{campaign}|{touch.time // 60_000 * 60_000}|{event.message.partition}"
             panes[pane] += 1
-            changed[event.message.partition, pane] = panes[pane]
+            changed[pane] = panes[pane]
             await fresh_topic.send(key=event.message.key, value=[touch.event_id, touch.time, campaign])
 
 

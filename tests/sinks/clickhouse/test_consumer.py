@@ -343,3 +343,9 @@ async def test_dead_letters_come_with_their_headers(pipe: Pipe) -> None:
         await producer.stop()
         letter = "(SELECT (reason, detail, topic, partition, offset, hex(payload)) FROM dead_letters)"
         await pipe.comes(letter, "('malformed','unexpected end','clicks',2,77,'00FF7B')")
+
+
+def test_batches_wait_longer_where_clickhouse_is_slower():
+    """A few times an insert's duration, within bounds: quick ones are seen soon, slow ones are fewer and larger."""
+    pace = Pace(min_wait=0.1, max_wait=1.0, patience=4.0)
+    assert [pace.wait(insert_s) for insert_s in (0.0, 0.1, 9.0)] == [0.1, 0.4, 1.0]

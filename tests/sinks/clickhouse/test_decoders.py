@@ -60,3 +60,13 @@ def test_tombstones_are_passed_over(topic: str) -> None:
     blocks, rejected = encode(topic, [Sample(topic, None, headers=LETTER_HEADERS)], 1)
     assert rejected == []
     assert [block.rows for block in blocks] == ([1] if topic == "dead-letters" else [])
+
+
+def test_consents_and_verdicts_among_touches_are_no_rows() -> None:
+    """They are the worker's state; the touches around them get through, and a broken one is still found."""
+    others: list[dict[str, Any]] = [{"type": "consent", "consent": "denied"}, {"type": "verdict", "valid": False}]
+    values = [touch(), *others, touch(), {**touch(), "cost_micros": "much"}]
+    records = [Sample("touches", as_json(value), offset=number) for number, value in enumerate(values)]
+    blocks, rejected = encode("touches", records, 1)
+    assert sum(block.rows for block in blocks) == 2
+    assert [reject.record.offset for reject in rejected] == [4]
