@@ -52,7 +52,7 @@ class Transactions:
     async def commit(
         self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, next_offset: int = 0
     ) -> dict[tuple[str, int], int]:
-        """Write `outputs` (by topic and partition) and the source's next offset, where there is one, as one transaction.
+        """Write `outputs` (by topic and partition) and the source's next offset, if any, as one transaction.
 
         Returns the offset after the last record for each (topic, partition). Raises `CommitFailed`.
         """

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -221,7 +222,7 @@ async def test_stops_in_order(fresh_kafka: Node, tmp_path: Path) -> None:
 
             async def in_hand() -> bool:
                 text = (await collector.client.get("/metrics")).text
-                return 'requests_total{route="/metrics"' in text
+                return bool(re.search(r'requests_total\{route="/metrics",status="200"\} [1-9]', text))
 
             assert await until(in_hand, 5)
             collector.process.terminate()

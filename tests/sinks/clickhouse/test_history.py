@@ -171,7 +171,7 @@ def test_touches_come_back_as_the_core_wrote_them(client: Client, settings: Sett
         for touch_ in stored:
             record = records[touch_["event_id"]]
             assert {name: record[name] for name in touch_} == touch_
-            assert record.keys() - touch_.keys() <= {"fp", "extra"}
+            assert record.keys() - touch_.keys() <= {"fp", "extra", "said"}
         journeys = [Journey(site, touches, Registry(entries)) for touches in (stored, records.values())]
         assert journeys[0].roles == journeys[1].roles
 
