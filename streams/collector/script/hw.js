@@ -44,7 +44,7 @@
     return text;
   };
 
-  let read = (name) => attempt(() => document.cookie.match("(?:^|; )" + name + "=([^;]*)")[1]);
+  let read = (name) => attempt(() => document.cookie.match("(^|; )" + name + "=([^;]*)")[2]);
 
   // Of the domains from `example` to `www.shop.example` the first one that takes a cookie, so that pay.shop.example
   // sees the same visitor.
@@ -63,7 +63,7 @@
           put("hw_t=;max-age=0");
           return taken;
         });
-      put(name + "=" + value + ";max-age=" + (value ? 34214400 : 0)); // 396 days, 13 months
+      put(name + "=" + value + ";max-age=" + (value ? 34e6 : 0)); // 13 months
     });
 
   let entry = location.href;
