@@ -250,6 +250,7 @@ async def test_records_of_all_kinds(fresh_kafka, tmp_path):
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(200)
 async def test_kafka_goes_away(fresh_kafka, tmp_path):
     """A broker that dies and comes back costs nothing; without one the worker still ends within 10 s of SIGTERM."""
     events = crowd_events(40, 30)
@@ -259,7 +260,7 @@ async def test_kafka_goes_away(fresh_kafka, tmp_path):
         await fresh_kafka.stop(0)
         await fresh_kafka.start()
         await bench.send(events[1::2])
-        await bench.finish(60, worker)
+        await bench.finish(100, worker)
         await assert_exact(bench, events)
         await worker.ready()
         await bench.send(GARBAGE)
