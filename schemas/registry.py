@@ -6,6 +6,7 @@ Kafka key names kind, name and that moment, so that compaction keeps every perio
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -187,8 +188,18 @@ class SiteEntry(_Entry):
         return f"site/{self.site}/{self.valid_from}"
 
 
+MACRO: Final = re.compile(r"\{([a-z_0-9]*)\}")
+"""A place in a destination's address that a click fills in."""
+MACROS: Final = (
+    *("click_id", "campaign", "site", "variant", "source", "medium", "content", "term", "ad_group", "ad"),
+    *("placement", "partner", "audience", "country", "device", "sub1", "sub2", "sub3", "sub4", "sub5"),
+)
+"""The names that macros may have."""
+_NO_ADDRESS: Final = re.compile(r"[\x00-\x20\x7f\\]")
+
+
 class Destination(BaseModel):
-    """A landing page of a campaign."""
+    """A landing page of a campaign; its address may have macros such as `{click_id}`, but not in its host."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -199,9 +210,15 @@ class Destination(BaseModel):
     @field_validator("url")
     @classmethod
     def _is_http(cls, value: str) -> str:
+        if _NO_ADDRESS.search(value):
+            raise ValueError("a destination has no spaces, controls or backslashes: browsers read them differently")
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
             raise ValueError("a destination is an http or https address")
+        if "@" in parts.netloc or "{" in parts.netloc or "}" in parts.netloc:
+            raise ValueError("a destination's host is written out: no user, no macro")
+        if unknown := sorted(set(MACRO.findall(value)) - set(MACROS)):
+            raise ValueError(f"there is no macro {{{unknown[0]}}}; there are {', '.join(MACROS)}")
         return value
 
 

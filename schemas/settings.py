@@ -69,6 +69,31 @@ class Settings(BaseSettings):
     )
     cookie_domain: str = Field("", description="Domain of the visitor cookie; empty: the collector's host.")
     trusted_proxies: str = Field("", description="Addresses or networks whose X-Forwarded-For counts.")
+    ip_addresses: Literal["truncated", "hashed", "full", "none"] = Field(
+        "truncated", description="What is kept of addresses: the network (/24, /48), a keyed hash, all, or nothing."
+    )
+    cors_origins: str = Field(
+        "", description="Origins whose pages may read answers, besides those of registered domains; `*`: all."
+    )
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="Keys of imports, and of servers that send events: `id:secret,id2:secret2`."
+    )
+    postback_keys: SecretStr = Field(
+        SecretStr(""), description="Keys that partners sign postbacks with: `partner/id:secret,...`."
+    )
+    postback_tokens: SecretStr = Field(
+        SecretStr(""), description="Tokens of partners that cannot sign: `partner/id:secret,...`."
+    )
+    postback_networks: str = Field(
+        "", description="Where partners send from: `partner=192.0.2.0/24 ...,...`; one not listed: from anywhere."
+    )
+    postback_sites: str = Field(
+        "", description="Sites that partners may tell of: `partner=shop ...,...`; one not listed: of all."
+    )
+    rate_per_ip: float = Field(100, ge=0, description="Requests a second from one address; 0: no limit.")
+    rate_authenticated: float = Field(1_000, ge=0, description="Requests a second with one key or token; 0: no limit.")
+    rate_exempt: str = Field("127.0.0.0/8, ::1", description="Networks that `rate_per_ip` does not hold for.")
+    metrics_networks: str = Field("", description="Networks that may read the collector's /metrics; empty: all.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
     @property

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from schemas.documents import openapi_partners
 from schemas.documents.form import LICENSE, dump, release, sample, schemas
+from schemas.documents.openapi_partners import slow, too_many, unauthorized, unavailable
 from schemas.events import KINDS
 from schemas.reasons import REASON_TEXTS, REASONS
 from schemas.settings import Settings
@@ -46,10 +48,14 @@ def document() -> dict[str, Any]:
         "servers": [{"url": f"http://{host}:{port}", "description": "Where a collector listens by default."}],
         "tags": [
             {"name": "events", "description": "Events in."},
+            {"name": "partners", "description": "What networks and the shop's own systems tell, each with a key."},
             {"name": "operations", "description": "Health and metrics."},
         ],
         "paths": _paths(names),
-        "components": {"schemas": components | _answers(names)},
+        "components": {
+            "schemas": components | _answers(names) | openapi_partners.answers(),
+            "securitySchemes": openapi_partners.schemes(),
+        },
     }
 
 
@@ -97,6 +103,9 @@ def _paths(names: dict[str, str]) -> dict[str, Any]:
         "/events": {"post": _post_events(), "options": _preflight()},
         "/pixel.gif": {"get": _pixel(names)},
         "/c/{campaign}": {"get": _redirect(), "head": _redirect(head=True)},
+        "/postback": {"get": openapi_partners.postback("get"), "post": openapi_partners.postback("post")},
+        "/import/costs": {"post": openapi_partners.importing("costs", "cost")},
+        "/import/conversions": {"post": openapi_partners.importing("conversions", "conversion")},
         "/hw.js": {"get": _script(), "head": _script(head=True)},
         "/healthz": _health("Liveness: the process answers.", {"200": {"description": "It lives.", "content": _TEXT}}),
         "/readyz": _health(
@@ -111,7 +120,10 @@ def _paths(names: dict[str, str]) -> dict[str, Any]:
                 "operationId": "metrics",
                 "summary": "Metrics for Prometheus.",
                 "tags": ["operations"],
-                "responses": {"200": {"description": "In Prometheus' text format.", "content": _TEXT}},
+                "responses": {
+                    "200": {"description": "In Prometheus' text format.", "content": _TEXT},
+                    "404": {"description": "Not from one of `HEADWATER_METRICS_NETWORKS`.", "content": _ERROR},
+                },
             }
         },
     }
@@ -175,9 +187,11 @@ def _post_events() -> dict[str, Any]:
                 },
             },
             "400": {"description": "Not JSON, or neither an object nor an array.", "content": _ERROR},
-            "408": {"description": "The body did not arrive in time.", "content": _ERROR},
+            "401": unauthorized(),
+            "408": slow(),
             "413": {"description": f"More than 8,000,000 bytes, or more than {MAX_EVENTS} events.", "content": _ERROR},
-            "503": _unavailable(),
+            "429": too_many(),
+            "503": unavailable(),
         },
     }
 
@@ -222,6 +236,8 @@ def _pixel(names: dict[str, str]) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {
             "200": {"description": "The image, whether the event was accepted or refused.", "content": _gif()},
+            "401": {"description": "The image, 2 pixels wide; a key that is not known.", "content": _gif()},
+            "429": too_many(_gif()),
             "503": {"description": "The image, 2 pixels wide; the event could not be kept.", "content": _gif()},
         },
     }
@@ -243,8 +259,9 @@ def _redirect(*, head: bool = False) -> dict[str, Any]:
         else "An ad click: recorded, then sent on.",
         "description": (
             "The destination comes from the registry alone. UTM parameters and the fields of a touch may stand in the"
-            " address; `site` chooses among sites with a campaign of the same name; with `consent=denied`, or"
-            " `Sec-GPC: 1` where nothing else is stated, no click id and no cookie is given."
+            " address; `site` chooses among sites with a campaign of the same name. Macros such as `{click_id}`"
+            " and `{sub1}` in the destination are filled in. With `consent=denied`, or `Sec-GPC: 1`, no click id and no"
+            " cookie is given."
         ),
         "tags": ["events"],
         "parameters": [
@@ -257,6 +274,8 @@ def _redirect(*, head: bool = False) -> dict[str, Any]:
             "400": {"description": "Too many parameters."} | ({} if head else {"content": _ERROR}),
             "404": {"description": "There is no such campaign, or it has no destination."}
             | ({} if head else {"content": _TEXT}),
+            "401": {"description": "A key that is not known."} | ({} if head else {"content": _ERROR}),
+            "429": too_many({}) if head else too_many(),
             "503": {"description": "The registry is not read yet, or the click could not be kept."}
             | ({} if head else {"content": _ERROR}),
         },
@@ -269,12 +288,4 @@ def _health(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     return {
         "get": {"operationId": name, "summary": summary, "tags": ["operations"], "responses": responses},
         "head": {"operationId": f"{name}Head", "summary": summary, "tags": ["operations"], "responses": without},
-    }
-
-
-def _unavailable() -> dict[str, Any]:
-    return {
-        "description": "Kafka cannot take it now. Send it again.",
-        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
-        "content": _ERROR,
     }

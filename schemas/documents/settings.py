@@ -25,6 +25,17 @@ _PLACED: Final = {
     "click_id_keys": "Collector",
     "cookie_domain": "Collector",
     "trusted_proxies": "Collector",
+    "ip_addresses": "Collector",
+    "cors_origins": "Collector",
+    "api_keys": "Collector",
+    "postback_keys": "Collector",
+    "postback_tokens": "Collector",
+    "postback_networks": "Collector",
+    "postback_sites": "Collector",
+    "rate_per_ip": "Collector",
+    "rate_authenticated": "Collector",
+    "rate_exempt": "Collector",
+    "metrics_networks": "Collector",
     "window_campaigns": "Worker",
 }
 _HEAD: Final = """\
@@ -87,7 +98,7 @@ def _values(field: FieldInfo) -> str:
         return ", ".join(f"`{value}`" for value in get_args(form))
     if form is bool:
         return "`true`, `false`"
-    if form is int:
+    if form is int or form is float:
         limits = {type(limit).__name__: limit for limit in field.metadata}
         least, most = (getattr(limits.get(kind), kind.lower(), None) for kind in ("Ge", "Le"))
         if least is not None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "topics": "topics",
     "migrate": "migrate",
     "campaigns": "campaigns",
+    "import": "imports",
     "simulate": "simulate",
     "attribute": "attribute",
     "sql": "sql",

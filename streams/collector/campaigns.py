@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from schemas.registry import CampaignEntry, SiteEntry
-    from streams.core.registry import Campaign
+    from streams.core.registry import Campaign, Site
 
 log = structlog.get_logger()
 
@@ -37,8 +37,8 @@ class CampaignBook:
 
     def __init__(self, entries: Iterable[SiteEntry | CampaignEntry] = (), *, ready: bool = False) -> None:
         self._entries: dict[bytes, SiteEntry | CampaignEntry] = {entry.key.encode(): entry for entry in entries}
-        self._registry = Registry(self._entries.values())
         self.ready = ready
+        self._index()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,6 +48,10 @@ class CampaignBook:
         if site:
             return self._registry.campaign(name, site, time_ms)
         return self._registry.find_campaign(name, time_ms)
+
+    def site(self, site: str, time_ms: int) -> Site:
+        """The settings of `site` in force at `time_ms`; the defaults where it is not registered."""
+        return self._registry.site(site, time_ms)
 
     def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
         """Apply (key, value) pairs in the order of the topic."""
@@ -61,7 +65,14 @@ class CampaignBook:
                 self._entries[key] = _read_entry(value)
             except ValidationError as error:
                 log.warning("registry_record_ignored", key=key.decode(errors="replace"), errors=error.error_count())
+        self._index()
+
+    def _index(self) -> None:
         self._registry = Registry(self._entries.values())
+        self.domains = frozenset(
+            domain for entry in self._entries.values() if entry.kind == "site" for domain in entry.domains
+        )
+        """The domains of all sites; another object after each change."""
 
 
 class CampaignFollower:

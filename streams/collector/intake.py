@@ -1,9 +1,10 @@
 """From what a request states to Kafka records: check, complete, choose topic and key.
 
 Rule: pure, and one event never affects its neighbours. The value of a record is the event as it was stated plus
-``received_at``, ``ip`` and ``user_agent``; the checks are those of the
-worker (`schemas.events`, `streams.core.events`). What is
-refused becomes a record for ``dead-letters`` with its original bytes.
+``received_at``, ``ip`` (what may be kept of it) and ``user_agent``, less what links it to a visitor who denied consent;
+the checks are those of the worker (`schemas.events`, `streams.core.events`). A touch that is none of a person's is
+followed by a verdict (`streams.collector.validity`). What is refused becomes a record for ``dead-letters`` with its
+original bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import orjson
 from schemas.errors import Refused
 from schemas.events import TOPIC_OF, read_event
 from streams.collector.eventlog import Record
+from streams.collector.validity import TOUCHES, doubt_of_agent, verdict_on
 from streams.core.events import settle
 
 if TYPE_CHECKING:
-    from schemas.reasons import Reason
+    from collections.abc import Callable
+
+    from schemas.reasons import InvalidReason, Reason
 
 MAX_EVENT_BYTES: Final = 65_536
 """One event at the collector (contract, section 2)."""
@@ -30,20 +34,31 @@ MAX_EVENTS: Final = 500
 MAX_BODY_BYTES: Final = 8_000_000
 """One request; as a dead letter it must fit its topic (`schemas.topics.LARGE_BYTES`)."""
 MAX_USER_AGENT: Final = 2048
+MAX_DEPTH: Final = 16
+"""How deeply an event's unknown fields may be nested."""
 _MAX_DETAIL: Final = 500
 
 _CLICK_ID_PARAMETER: Final = re.compile(r"([?&#])hw_cid=[^&#]*&?")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_LINKED: Final = (*TOUCHES, "conversion")
+"""Events that Global Privacy Control takes the visitor from; a consent statement is about that very visitor."""
 _NUMBERS: Final = ("time", "sent_at", "from", "to", "impressions", "clicks", "schema")
 _raw_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Origin(NamedTuple):
-    """Where events come from, and when they arrived (milliseconds)."""
+    """Where events come from, when they arrived (milliseconds), and what their request says of itself."""
 
     received_at: int
     ip: str
+    """What may be kept of it; '' where that is nothing."""
     user_agent: str | None
+    opted_out: bool = False
+    """Global Privacy Control."""
+    doubt: InvalidReason | None = None
+    """Why nobody may ever see the answer."""
+    keep_ip: Callable[[str], str] = str
+    """What may be kept of an address that an event states."""
 
 
 class Rejection(TypedDict):
@@ -55,9 +70,10 @@ class Rejection(TypedDict):
 
 
 class Intake(NamedTuple):
-    """What becomes of a body: the records of accepted events, those for ``dead-letters``, and what to answer."""
+    """What becomes of a body: records of events, of verdicts on them and for ``dead-letters``, and what to answer."""
 
     records: list[Record]
+    verdicts: list[Record]
     dead_letters: list[Record]
     rejected: list[Rejection]
 
@@ -87,10 +103,10 @@ def read_body(body: bytes, origin: Origin, secret: bytes) -> Intake:
         return _read_array(body, data, origin, secret)
     if type(data) is not dict:
         raise Unacceptable(400, Refused("malformed", "neither an object nor an array of objects"))
-    intake = Intake([], [], [])
+    intake = Intake([], [], [], [])
     try:
         _check_size(body)
-        intake.records.append(take_event(data, origin, secret))
+        _take(intake, data, origin, secret)
     except Refused as refusal:
         _reject(intake, 0, body, refusal, origin)
     return intake
@@ -99,20 +115,33 @@ def read_body(body: bytes, origin: Origin, secret: bytes) -> Intake:
 def take_event(data: dict[str, Any], origin: Origin, secret: bytes) -> Record:
     """The record of one stated event; `data` is completed in place. Raises `Refused`."""
     data["received_at"] = origin.received_at
-    if not data.get("ip"):
-        data["ip"] = origin.ip
-    if not data.get("user_agent") and origin.user_agent:
-        data["user_agent"] = origin.user_agent[:MAX_USER_AGENT]
-    if data.get("consent") == "denied" and data.get("type") != "consent":
+    _place(data, origin)
+    kind = data.get("type")
+    if origin.opted_out and kind in _LINKED:
+        data["consent"] = "denied"
+    if data.get("consent") == "denied" and kind != "consent":
         unlink(data, secret)
     event = read_event(data)
     kind = event.get("type", "cost")
     settle(event, event.get("sent_at"))
+    if "extra" in event and is_deeper(event["extra"], MAX_DEPTH):
+        raise Refused("schema", f"unknown fields: nested more than {MAX_DEPTH} deep")
     try:
         value = orjson.dumps(data)
     except TypeError as error:
         raise Refused("schema", f"event: {error}") from None
     return Record(TOPIC_OF[kind], record_key(event), value, origin.received_at)
+
+
+def doubts(data: dict[str, Any], origin: Origin, *, named: bool = True) -> list[InvalidReason]:
+    """Why the accepted event `data` is none of a person's; empty where it may be, and where it is no touch.
+
+    `named`: the sender itself named the visitor, which who only fetches an address does not.
+    """
+    agent = doubt_of_agent(data.get("user_agent"), speaks_for=named)
+    if (agent is None and origin.doubt is None) or data.get("type") not in TOUCHES:
+        return []
+    return [reason for reason in dict.fromkeys((agent, origin.doubt)) if reason is not None]
 
 
 def record_key(event: dict[str, Any]) -> str:
@@ -136,7 +165,7 @@ def unlink(data: dict[str, Any], secret: bytes) -> None:
     The visitor id that stands in is random to anyone without `secret`, and the same when the event is sent again: a
     retry must stay a duplicate.
     """
-    if data.get("type") in ("click", "impression", "landing") or data.get("visitor_id"):
+    if data.get("type") in TOUCHES or data.get("visitor_id"):
         event = f"{data.get('site')}\n{data.get('type')}\n{data.get('event_id')}"
         data["visitor_id"] = hmac.digest(secret, event.encode(), "sha256").hex()[:32]
     data.pop("click_id", None)
@@ -165,6 +194,16 @@ def typed_parameters(parameters: dict[str, str]) -> dict[str, Any]:
     return data
 
 
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether `value` has objects or arrays inside of each other more than so many times."""
+    if type(value) is not dict and type(value) is not list:
+        return False
+    if not levels:
+        return True
+    inner = value.values() if type(value) is dict else value
+    return any(is_deeper(item, levels - 1) for item in inner)
+
+
 def dead_letter(value: bytes, refusal: Refused, time: int, key: str | None = None) -> Record:
     """The record in ``dead-letters`` for what was refused at `time` (milliseconds)."""
     headers = [
@@ -179,19 +218,40 @@ def dead_letter(value: bytes, refusal: Refused, time: int, key: str | None = Non
 
 
 def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> Intake:
-    intake = Intake([], [], [])
+    intake = Intake([], [], [], [])
     # Where each element lies in the body is only worked out where it matters: it costs as much as parsing.
     parts = _parts(body) if len(body) > MAX_EVENT_BYTES else None
     for index, item in enumerate(data):
         try:
             if parts is not None:
                 _check_size(parts[index])
-            intake.records.append(take_event(_check_object(item), origin, secret))
+            _take(intake, _check_object(item), origin, secret)
         except Refused as refusal:
             if parts is None:
                 parts = _parts(body)
             _reject(intake, index, parts[index], refusal, origin)
     return intake
+
+
+def _take(intake: Intake, data: dict[str, Any], origin: Origin, secret: bytes) -> None:
+    intake.records.append(take_event(data, origin, secret))
+    if reasons := doubts(data, origin):
+        intake.verdicts.append(verdict_on(data, reasons, origin.received_at))
+
+
+def _place(data: dict[str, Any], origin: Origin) -> None:
+    """State where the event comes from: as the sender says, else as the request shows."""
+    stated = data.get("ip")
+    if not stated:
+        stated = origin.ip
+    elif type(stated) is str:
+        stated = origin.keep_ip(stated)
+    if stated:
+        data["ip"] = stated
+    else:
+        data.pop("ip", None)
+    if not data.get("user_agent") and origin.user_agent:
+        data["user_agent"] = origin.user_agent[:MAX_USER_AGENT]
 
 
 def _parts(body: bytes) -> list[bytes]:

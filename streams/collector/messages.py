@@ -1,4 +1,4 @@
-"""HTTP as the handlers see it: requests, responses, cookies, and whose address a request came from.
+"""HTTP as the handlers see it: requests, responses and cookies.
 
 Rule: no server is known here, so the same handlers run behind granian and in tests. Texts of a request are never put
 into a response, other than the Origin of a cross-site request.
@@ -6,18 +6,16 @@ into a response, other than the Origin of a cross-site request.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
-from schemas.errors import ConfigurationError
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from streams.collector.networks import Client
 
 Headers = list[tuple[str, str]]
 
@@ -29,6 +27,9 @@ class RequestHeaders(Protocol):
 
     def get(self, key: str, default: None = None) -> str | None:
         """The value, or None."""
+
+    def get_all(self, key: str) -> list[str]:
+        """All values of a header that may be repeated."""
 
 
 class BodyTooLarge(Exception):  # noqa: N818 - an answer, not a failure of ours
@@ -55,6 +56,17 @@ class Request:
     scheme: str
     read: Callable[[int], Awaitable[bytes]]
     """Reads the body, of at most so many bytes; raises `BodyTooLarge`, `BodyTooSlow`."""
+    stream: Callable[[], AsyncIterator[bytes]] | None = None
+    """Reads a body of any size piece by piece; raises `BodyTooSlow`."""
+    client: Client | None = None
+    """Whose it is, as far as proxies are believed; the collector states it."""
+
+    @property
+    def sender(self) -> Client:
+        """Whose it is; to be asked for only where the collector has stated it."""
+        if self.client is None:
+            raise AssertionError("nobody has looked whose request it is")
+        return self.client
 
 
 @dataclass(slots=True)
@@ -68,8 +80,10 @@ class Response:
 
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_STORE: Final = ("cache-control", "no-store")
-_JSON: Final[Headers] = [("content-type", "application/json"), NOSNIFF, NO_STORE]
-_TEXT: Final[Headers] = [("content-type", "text/plain; charset=utf-8"), NOSNIFF, NO_STORE]
+INERT: Final = ("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+"""Whatever an answer might be taken for: it runs nothing, loads nothing, and nobody frames it."""
+_JSON: Final[Headers] = [("content-type", "application/json"), NOSNIFF, NO_STORE, INERT]
+_TEXT: Final[Headers] = [("content-type", "text/plain; charset=utf-8"), NOSNIFF, NO_STORE, INERT]
 
 
 def json_response(status: int, content: object | bytes, *headers: tuple[str, str]) -> Response:
@@ -105,60 +119,3 @@ def write_cookie(name: str, value: str, *, max_age: int, domain: str, secure: bo
     if domain:
         text += f"; Domain={domain}"
     return ("set-cookie", text + "; Secure" if secure else text)
-
-
-def declines(headers: RequestHeaders) -> bool:
-    """Whether a browser asks not to be followed: Global Privacy Control, or a denial that the browser script keeps."""
-    return headers.get("sec-gpc") == "1" or read_cookie(headers.get("cookie"), "hw_consent") == "denied"
-
-
-class Proxies:
-    """The proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count.
-
-    `text` holds addresses and networks, comma separated; raises `ConfigurationError` where one is neither.
-    """
-
-    def __init__(self, text: str) -> None:
-        try:
-            self._networks = [
-                ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()
-            ]
-        except ValueError as error:
-            raise ConfigurationError(f"trusted_proxies: {error}") from None
-        self._trusts = lru_cache(maxsize=4096)(self._look_up)
-
-    def client_of(self, request: Request) -> str:
-        """The client's address: the last one in ``X-Forwarded-For`` that is no trusted proxy, else the connection's."""
-        address = request.peer
-        if not self._networks or not self._trusts(address):
-            return address
-        for part in reversed((request.headers.get("x-forwarded-for") or "").split(",")):
-            hop = _bare_address(part.strip())
-            if hop is None:
-                break
-            address = hop
-            if not self._trusts(address):
-                break
-        return address
-
-    def is_https(self, request: Request) -> bool:
-        """Whether the client spoke https, to us or to a trusted proxy."""
-        if request.scheme == "https":
-            return True
-        if not self._networks or not self._trusts(request.peer):
-            return False
-        return (request.headers.get("x-forwarded-proto") or "").strip().lower() == "https"
-
-    def _look_up(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
-
-
-def _bare_address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text.strip("[]")))
-    except ValueError:
-        return None

@@ -1,7 +1,11 @@
-"""An ad click: what is recorded of it, and where the visitor goes.
+r"""An ad click: what is recorded of it, and where the visitor goes.
 
 Rule: the destination comes from the registry and from nowhere else; of a request only the campaign's name selects it.
-Pure: visitor, event id and time are arguments.
+Macros (``{click_id}``, ``{sub1}``...) stand in its path, query and fragment alone, which the registry checks, and what
+is put there is percent-encoded whole: no value can change the host, end a header or add a parameter.
+Who goes where: xxh3_64 of "CAMPAIGN\nVISITOR", its upper 53 bits as a share of 1, falls into the weights as they are
+listed; of "CAMPAIGN\nvariant\nVISITOR" likewise into the campaign's variants. So a visitor always goes the same way
+while the campaign stays as it is. Pure: visitor, event id and time are arguments.
 """
 
 from __future__ import annotations
@@ -11,7 +15,10 @@ from urllib.parse import quote, urlsplit
 
 from xxhash import xxh3_64_intdigest
 
+from schemas.registry import MACRO
+
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from streams.core.registry import Campaign, Destination
@@ -28,9 +35,11 @@ UTM: Final = {
     "utm_term": "term",
 }
 _MAX_TEXT: Final = 256
-_MAX_CLICK_ID: Final = 512
+_MAX_CLICK_ID: Final = 2048
 _MAX_URL: Final = 8192
 _STEPS: Final = 1 << 53
+_DOTS: Final = (".", "..")
+"""Parts of a path that climb, however they are encoded."""
 _SAFE: Final = ":/?#[]@!$&'()*+,;=%-._~"
 
 
@@ -39,7 +48,7 @@ def choose_destination(campaign: Campaign, visitor_id: str) -> Destination | Non
     total = sum(destination.weight for destination in campaign.destinations)
     if total <= 0:
         return None
-    point = (xxh3_64_intdigest(f"{campaign.campaign}\n{visitor_id}".encode()) >> 11) / _STEPS * total
+    point = _share(f"{campaign.campaign}\n{visitor_id}") * total
     chosen = None
     for destination in campaign.destinations:
         if destination.weight > 0:
@@ -50,17 +59,44 @@ def choose_destination(campaign: Campaign, visitor_id: str) -> Destination | Non
     return chosen
 
 
-def location(url: str, click_id: str) -> str:
-    """`url` with ``hw_cid`` appended to its parameters (none where `click_id` is ''), in ASCII and without controls."""
+def choose_variant(campaign: Campaign, destination: Destination, visitor_id: str) -> str:
+    """The variant that this visitor sees: the destination's own, else one of the campaign's, all equally often."""
+    if destination.variant or not campaign.variants:
+        return destination.variant
+    return campaign.variants[int(_share(f"{campaign.campaign}\nvariant\n{visitor_id}") * len(campaign.variants))]
+
+
+def macros(campaign: Campaign, variant: str, click_id: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What the macros of a destination stand for: of the campaign, and what the click's address states."""
+    stated = {name: parameters[name][:_MAX_TEXT] for name in STATED if parameters.get(name)}
+    for name, field in UTM.items():
+        if parameters.get(name):
+            stated.setdefault(field, parameters[name][:_MAX_TEXT])
+    registered = {"source": campaign.source, "medium": campaign.medium, "partner": campaign.partner}
+    ours = {"click_id": click_id, "campaign": campaign.campaign, "site": campaign.site, "variant": variant}
+    return registered | stated | ours
+
+
+def location(url: str, click_id: str, values: Mapping[str, str] | None = None) -> str:
+    """`url` with its macros replaced by `values`, percent-encoded, and ``hw_cid`` appended to its parameters.
+
+    Without `click_id` nothing is appended. In ASCII, and without controls.
+    """
+
+    def value(macro: re.Match[str]) -> str:
+        text = (values or {}).get(macro[1], "")
+        return "" if text in _DOTS else quote(text, safe="")
+
     address, hash_mark, fragment = url.partition("#")
+    address, fragment = (quote(MACRO.sub(value, part), safe=_SAFE) for part in (address, fragment))
     if click_id:
         address += ("&" if urlsplit(address).query else "?" if "?" not in address else "") + f"hw_cid={click_id}"
-    return quote(address + hash_mark + fragment, safe=_SAFE)
+    return address + hash_mark + fragment
 
 
 def click_event(
     campaign: Campaign,
-    destination: Destination,
+    variant: str,
     parameters: Mapping[str, str],
     *,
     event_id: str,
@@ -84,8 +120,8 @@ def click_event(
     for name in STATED:
         if parameters.get(name):
             event[name] = parameters[name][:_MAX_TEXT]
-    if destination.variant:
-        event["variant"] = destination.variant
+    if variant:
+        event["variant"] = variant
     if campaign.partner and "partner" not in event:
         event["partner"] = campaign.partner
     if click_id and len(click_id) <= _MAX_CLICK_ID:
@@ -95,3 +131,8 @@ def click_event(
     if parameters.get("consent") in {"granted", "denied", "unknown"}:
         event["consent"] = parameters["consent"]
     return event
+
+
+def _share(text: str) -> float:
+    """A number from 0 to below 1 that `text` always has."""
+    return (xxh3_64_intdigest(text.encode()) >> 11) / _STEPS

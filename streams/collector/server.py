@@ -10,6 +10,7 @@ Measured with a bare handler (one process, 64 connections, requests a CPU second
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import signal
 import socket
@@ -27,12 +28,14 @@ from schemas.settings import kafka_client_options
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignFollower
 from streams.collector.kafkalog import KafkaLog
-from streams.collector.messages import BodyTooLarge, BodyTooSlow, Proxies, Request
+from streams.collector.messages import BodyTooLarge, BodyTooSlow, Request
 from streams.collector.metrics import Metrics
+from streams.collector.networks import bare_address
+from streams.collector.rules import rules_of
 from streams.core.ids import read_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from schemas.settings import Settings
 
@@ -43,12 +46,16 @@ HEADERS_S: Final = 10
 """Longest that a connection may take for a request's headers, or be idle."""
 BODY_S: Final = 15.0
 """Longest that a body may take."""
+GC_THRESHOLD: Final = (20_000, 20, 50)
+"""Rarer than Python's own: a request leaves little behind that only a search would find."""
 SMALL_BYTES: Final = 64 * 1024
 """A body up to here is read in one piece."""
 MAX_HELD_BYTES: Final = 128 * 1024 * 1024
 """Most that the large bodies being read may take together; beyond it they are answered 503."""
 MAX_DROPPED_BYTES: Final = 64 * 1024 * 1024
 """Most that is read of a body that is too large, to be able to answer; then the connection is cut."""
+LEAST_BYTES_PER_S: Final = 1024
+"""Slower than this a file may not come, taken over all of it."""
 CONNECTIONS: Final = 2048
 """Requests at once; more wait in the socket's backlog."""
 
@@ -66,9 +73,10 @@ def rsgi(collector: Collector, bodies: Bodies) -> Callable[[Any, Any], Awaitable
             scope.path,
             scope.query_string,
             headers,
-            scope.client.rpartition(":")[0].strip("[]"),
+            _address(scope.client),
             scope.scheme,
             lambda limit: bodies.read(protocol, headers, limit),
+            lambda: bodies.stream(protocol),
         )
         response = await collector.handle(request)
         if response.body and scope.method != "HEAD":
@@ -79,8 +87,14 @@ def rsgi(collector: Collector, bodies: Bodies) -> Callable[[Any, Any], Awaitable
     return application
 
 
+def _address(client: str) -> str:
+    """The address of ``address:port``; IPv4 as IPv4, where IPv6 carries it."""
+    host = client.rpartition(":")[0]
+    return (bare_address(host) or host) if ":" in host else host
+
+
 class Bodies:
-    """Reads bodies, and cuts clients that take longer than `limit_s` for one.
+    """Reads bodies, and cuts clients that take longer than `limit_s` for one, or for a piece of a file.
 
     One look at all open reads every second, since a timer for each costs a tenth of a request.
     """
@@ -135,6 +149,37 @@ class Bodies:
             raise BodyTooLarge(bytes(body))
         return bytes(body)
 
+    async def stream(self, protocol: Any) -> AsyncIterator[bytes]:
+        """A body of any size, piece by piece; while a piece is worked on, the client waits for us and not we for it.
+
+        Raises `BodyTooSlow` where a piece does not come in time, or all of them come at a trickle.
+        """
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        pieces = aiter(protocol)
+        waited, total = 0.0, 0
+        while True:
+            began = self._reading[task] = loop.time()
+            try:
+                # Without a default: with one, Python 3.11 crashes on what granian lets it wait for.
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                if task in self._reading:
+                    raise
+                task.uncancel()
+                raise BodyTooSlow from None
+            except RuntimeError as error:
+                raise BodyTooSlow from error
+            finally:
+                self._reading.pop(task, None)
+            waited += loop.time() - began
+            total += len(piece)
+            if waited > self._limit and total < waited * LEAST_BYTES_PER_S:
+                raise BodyTooSlow
+            yield piece
+
     async def cut_slow(self) -> None:
         """Cut clients that take too long, until cancelled."""
         while True:
@@ -150,14 +195,8 @@ async def serve(settings: Settings) -> None:
     check_port(settings.collector_host, settings.collector_port)
     options = kafka_client_options(settings)
     events, follower = KafkaLog(options), CampaignFollower(options)
-    collector = Collector(
-        events,
-        follower.book,
-        Metrics(REGISTRY),
-        keys=signing_keys(settings),
-        proxies=Proxies(settings.trusted_proxies),
-        cookie_domain=settings.cookie_domain,
-    )
+    keys = signing_keys(settings)
+    collector = Collector(events, follower.book, Metrics(REGISTRY), keys=keys, rules=rules_of(settings, keys[0][1]))
     bodies = Bodies()
     server = Server(
         rsgi(collector, bodies),
@@ -181,10 +220,18 @@ async def serve(settings: Settings) -> None:
         stack.callback(cutting.cancel)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
+        settle_memory()
         log.info("collector_started", host=settings.collector_host, port=settings.collector_port)
         await server.serve()
         log.info("collector_stopping")
     log.info("collector_stopped")
+
+
+def settle_memory() -> None:
+    """Have the search for garbage leave alone what is there for good: looking through all of it takes 30 ms."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 def check_port(host: str, port: int) -> None:

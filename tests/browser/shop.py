@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from deploy.local.ports import HOST, free_port
+from schemas.events import TOPIC_OF
 from schemas.registry import CampaignEntry
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignBook
@@ -27,8 +28,6 @@ from streams.core.registry import Registry
 from tests.collector.conftest import KEYS, MemoryLog
 
 SNIPPET = "<script>window.hw = window.hw || function () { (hw.q = hw.q || []).push(arguments) }</script>"
-PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
-"""What a browser with a window calls itself: one without is a robot to the collector."""
 Event = dict[str, Any]
 
 
@@ -125,6 +124,11 @@ class Shop:
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
+
+
+def content(event: Event) -> str:
+    """The fingerprint by which the core tells a repeated event from another one of the same id."""
+    return str(accept(json.dumps(event).encode(), event["received_at"], TOPIC_OF[event["type"]])["fp"])
 
 
 def judged(events: list[Event]) -> list[str]:

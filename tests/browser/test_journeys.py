@@ -23,7 +23,7 @@ from schemas.settings import Settings
 from sinks.clickhouse.connection import connect
 from streams.cli.campaigns import write_registry
 from tests.browser.conftest import OpenTab
-from tests.browser.shop import PERSON, SNIPPET, Shop
+from tests.browser.shop import SNIPPET, Shop
 
 pytestmark = [
     pytest.mark.browser,
@@ -85,12 +85,6 @@ async def street(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stre
             assert await until(known, 15)
         with connect(stack.settings) as clickhouse:
             yield Street(shop, stack, clickhouse)
-
-
-@pytest.fixture
-def open_tab(open_tab: OpenTab) -> OpenTab:
-    """As a person's browser would."""
-    return partial(open_tab, user_agent=PERSON)
 
 
 async def test_who_comes_by_an_ad_and_buys(street: Street, open_tab: OpenTab) -> None:

@@ -13,11 +13,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route
 
-from schemas.events import NO_CONTENT
 from streams.collector.script import BUILT
 from streams.core.ids import mint_click_id
 from tests.browser.conftest import OpenTab
-from tests.browser.shop import PERSON, SNIPPET, Shop, judged
+from tests.browser.shop import SNIPPET, Shop, content, judged
 from tests.collector.conftest import KEYS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -34,12 +33,6 @@ async def shop() -> AsyncIterator[Shop]:
     """A shop and a collector of the test's own."""
     async with Shop() as shop:
         yield shop
-
-
-@pytest.fixture
-def open_tab(open_tab: OpenTab) -> OpenTab:
-    """As a person's browser would."""
-    return partial(open_tab, user_agent=PERSON)
 
 
 async def cookies(context: BrowserContext) -> dict[str, str]:
@@ -173,7 +166,7 @@ async def test_coming_back_is_internal(shop: Shop, open_tab: OpenTab) -> None:
 
 async def test_a_prerendered_page_counts_when_it_is_shown(shop: Shop, browser: Browser) -> None:
     """Nothing before, calls of the page neither; then as any other page."""
-    context = await browser.new_context(user_agent=PERSON)
+    context = await browser.new_context()
     await context.add_init_script("Object.defineProperty(document, 'prerendering', {get: () => !window.shown})")
     page = await context.new_page()
     await page.goto(shop.page(f"{SNIPPET}<script>{ORDER}</script>{shop.tag()}"))
@@ -236,7 +229,7 @@ async def test_a_redirect_click_and_its_landing_meet(shop: Shop, open_tab: OpenT
 
 async def test_cookie_of_the_site(browser: Browser) -> None:
     """On the widest domain that takes one, for 13 months, never in the clear, not sent with others' requests."""
-    context = await browser.new_context(user_agent=PERSON)
+    context = await browser.new_context()
 
     async def answer(route: Route) -> None:
         if route.request.url.endswith("/hw.js"):
@@ -372,11 +365,7 @@ async def test_the_collector_is_away(shop: Shop, open_tab: OpenTab, outage: str)
     shop.log.down, shop.away = False, ""
     await shop.until(partial(enough, shop, landing=3, conversion=1))
     await tab.page.wait_for_function("!localStorage.hw_queue")
-    # An image has the same fields in another order, amounts as text, and leaves out what is empty.
-    contents = {
-        tuple(sorted((name, str(value)) for name, value in event.items() if value != "" and name not in NO_CONTENT))
-        for event in shop.events
-    }
+    contents = {content(event) for event in shop.events}
     assert len(contents) == 4
     assert len({event["visitor_id"] for event in shop.events}) == 1
 
@@ -460,7 +449,7 @@ HOSTILE = {
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_page(shop: Shop, browser: Browser, script: str) -> None:
     """Whatever the browser or the page denies, nothing is thrown into the page, and the view and the order arrive."""
-    context = await browser.new_context(user_agent=PERSON)
+    context = await browser.new_context()
     await context.add_init_script(script)
     page = await context.new_page()
     errors: list[str] = []

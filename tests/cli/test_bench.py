@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from schemas.errors import ConfigurationError
-from streams.cli.bench import bench, collector, kept, latency, peers, restore, sink, whole, worker
+from streams.cli.bench import bench, collector, kept, restore, sink, whole, worker
 from streams.cli.bench.figures import Figure, Result, table
 from streams.cli.bench.http_load import Sender, bodies, percentile, post
 from streams.cli.bench.page import add, render
+from streams.cli.bench.peer_results import truth
+from streams.cli.bench.samples import Sample, Samples, figures
 from streams.cli.bench.stage import open_stage
 from streams.simulator.load import AdEvents, Load
 
@@ -142,21 +144,21 @@ def test_duplicates_are_repeated_events():
 
 def test_the_truth_counts_each_view_and_each_first_event():
     """What peers are compared with: the views by campaign and window, and the events without their repetitions."""
-    counts, ids = peers.truth("yahoo", AdEvents(events=300), 10**12)
+    counts, ids = truth("yahoo", AdEvents(events=300), 10**12)
     values = [json.loads(value) for _, _, value in AdEvents(events=300).make(10**12)]
     assert sum(counts.values()) == sum(event["event_type"] == "view" for event in values)
     assert not ids
-    counts, ids = peers.truth("deduplicate", Load(events=300, conversions=0.0, duplicates=0.2), 10**12)
+    counts, ids = truth("deduplicate", Load(events=300, conversions=0.0, duplicates=0.2), 10**12)
     assert sum(counts.values()) == len(ids) == 300
 
 
 def test_latency_is_counted_from_the_acknowledgement():
     """Parts of a latency: until the worker has committed, and from there until the row is on view."""
-    found = latency.Samples(queries=[0.01])
+    found = Samples(queries=[0.01])
     for number in range(1, 101):
         kind = "touches" if number % 10 else "credits"
-        found.all.append(latency.Sample(str(number), kind, 0, 0.0, 1.0, 1.0 + number / 1000, 1.0 + number / 500))
-    run = latency.figures(found, [0.002])
+        found.all.append(Sample(str(number), kind, 0, 0.0, 1.0, 1.0 + number / 1000, 1.0 + number / 500))
+    run = figures(found, [0.002])
     assert (run["p50_ms"], run["committed_p50_ms"], run["sink_p50_ms"]) == (98.0, 49.0, 49.0)
     assert (run["credits_p99_ms"], run["answer_p50_ms"], run["samples"]) == (200.0, 2.0, 100)
 
@@ -167,8 +169,10 @@ async def test_parts_are_measured_on_what_the_part_before_has_made():
     load = Load(events=2_000, visitors=500, campaigns=20)
     async with open_stage(load) as stage:
         found = {worker: await worker.measure(stage, load)}
-        loaded = collector.measure(stage, requests=400, seconds=0.2, before=load.events)
-        found[sink], found[collector] = await asyncio.gather(sink.measure(stage, 0), loaded)
+        async with asyncio.TaskGroup() as group:
+            drained = group.create_task(sink.measure(stage, 0))
+            loaded = group.create_task(collector.measure(stage, requests=400, seconds=0.2, before=load.events))
+        found |= {sink: drained.result(), collector: loaded.result()}
         found[restore] = await restore.measure(stage, 0)
     for part, run in found.items():
         shown = {figure.name for figure in part.FIGURES if not figure.name.startswith("steady")}

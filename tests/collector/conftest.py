@@ -13,8 +13,10 @@ from schemas.errors import Unavailable
 from schemas.registry import CampaignEntry
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignBook
-from streams.collector.messages import BodyTooLarge, Proxies, Request
+from streams.collector.messages import BodyTooLarge, Request
 from streams.collector.metrics import Metrics
+from streams.collector.networks import Networks
+from streams.collector.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 NOW = 1_790_000_000_000
 KEYS = [("new", b"new secret"), ("old", b"old secret")]
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class MemoryLog:
@@ -46,6 +49,19 @@ class MemoryLog:
         return [record for record in self.records if record.topic == topic]
 
 
+async def NO_BODY(_limit: int) -> bytes:  # noqa: N802 - stands for a body
+    """A request without a body."""
+    return b""
+
+
+class Headers:
+    """httpx's headers, as granian has them."""
+
+    def __init__(self, headers: httpx.Headers) -> None:
+        self.get = headers.get
+        self.get_all = headers.get_list
+
+
 class HandlerTransport(httpx.AsyncBaseTransport):
     """Takes httpx's requests to a `Collector`, from `peer`."""
 
@@ -62,9 +78,17 @@ class HandlerTransport(httpx.AsyncBaseTransport):
 
         url = request.url
         answer = await self._collector.handle(
-            Request(request.method, url.path, url.query.decode(), request.headers, self._peer, url.scheme, read)
+            Request(
+                request.method, url.path, url.query.decode(), Headers(request.headers), self._peer, url.scheme, read
+            )
         )
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+
+def browser(collector: Collector, peer: str = "203.0.113.7", agent: str = BROWSER) -> httpx.AsyncClient:
+    """A client of `collector` at the address `peer`."""
+    transport = HandlerTransport(collector, peer)
+    return httpx.AsyncClient(transport=transport, base_url="http://t.example", headers={"user-agent": agent})
 
 
 @pytest.fixture
@@ -97,21 +121,19 @@ def book() -> CampaignBook:
 @pytest.fixture
 def collector(events: MemoryLog, book: CampaignBook) -> Collector:
     """A collector at NOW, behind a proxy in 10.0.0.0/8."""
-    return Collector(
-        events, book, Metrics(CollectorRegistry()), keys=KEYS, proxies=Proxies("10.0.0.0/8"), clock=lambda: NOW
-    )
+    rules = Rules(proxies=Networks("10.0.0.0/8", "trusted_proxies"), keep_ip=str)
+    return Collector(events, book, Metrics(CollectorRegistry()), keys=KEYS, rules=rules, clock=lambda: NOW)
 
 
 @pytest_asyncio.fixture
 async def client(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
     """A browser at 203.0.113.7."""
-    async with httpx.AsyncClient(transport=HandlerTransport(collector), base_url="http://t.example") as client:
+    async with browser(collector) as client:
         yield client
 
 
 @pytest_asyncio.fixture
 async def proxied(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
     """A trusted proxy at 10.1.2.3."""
-    transport = HandlerTransport(collector, "10.1.2.3")
-    async with httpx.AsyncClient(transport=transport, base_url="http://t.example") as client:
+    async with browser(collector, "10.1.2.3") as client:
         yield client

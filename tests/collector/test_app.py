@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
-from streams.collector.messages import Proxies
+from streams.collector.networks import Networks
 from streams.collector.server import signing_keys
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_failure_of_ours(client: httpx.AsyncClient, events: MemoryLog, mon
 def test_wrong_proxies(text: str) -> None:
     """Names and nonsense are a configuration error, in one line."""
     with pytest.raises(ConfigurationError, match="trusted_proxies"):
-        Proxies(text)
+        Networks(text, "trusted_proxies")
 
 
 def test_signing_keys() -> None:

@@ -71,13 +71,13 @@ async def test_unknown_buyer_stays_unmatched(client: httpx.AsyncClient, events: 
 
 
 async def test_denied_consent_sets_no_cookie(client: httpx.AsyncClient, events: MemoryLog) -> None:
-    """Each event stands alone, whatever cookie there is; only the denial itself names the cookie's visitor."""
+    """Each event stands alone, whatever cookie there is; only the denial itself names its visitor, and ends it."""
     for _ in range(2):
         answer = await get(client, TOUCH | {"consent": "denied"}, cookie="hw_vid=v1")
         assert "set-cookie" not in answer.headers
     assert len({"v1", *(record.key for record in events.records)}) == 3
     answer = await get(client, {"type": "consent", "site": "shop", "consent": "denied"}, cookie="hw_vid=v1")
-    assert "set-cookie" not in answer.headers
+    assert answer.headers["set-cookie"].startswith("hw_vid=; Max-Age=0;")
     assert events.records[-1].key == "v1"
 
 

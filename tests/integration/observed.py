@@ -114,7 +114,7 @@ async def observed(directory: Path) -> AsyncIterator[Observed]:
             await send(simulation, url, now=lambda: time.time_ns() // 1_000_000)
             expected = truth.touches + truth.conversions + refused
             assert await until(partial(_arrived, watched, expected), 60)
-            assert await until(partial(_counted, watched, refused), 20)
+            assert await until(partial(_counted, watched), 30)
             yield watched
         finally:
             await prometheus.stop(5)
@@ -128,8 +128,13 @@ async def _arrived(watched: Observed, expected: int) -> bool:
     return await asyncio.to_thread(count_rows, watched.clickhouse, SITE) >= expected
 
 
-async def _counted(watched: Observed, refused: int) -> bool:
+async def _counted(watched: Observed) -> bool:
     """Whether Prometheus has seen all of it, and the rules too."""
     total = await asyncio.to_thread(watched.values, "sum(headwater_dead_letters_total)")
+    repeated = await asyncio.to_thread(watched.values, 'sum(headwater_events_total{outcome="duplicate"})')
     ratio = await asyncio.to_thread(watched.values, "sum(headwater:dead_letters:ratio5m)")
-    return bool(total and total[0] >= refused) and bool(ratio and ratio[0] > 0)
+    taken = await asyncio.to_thread(watched.values, 'sum(headwater_collector_events_total{outcome="accepted"})')
+    read = 'sum(headwater_records_read_total{topic=~"clicks|conversions|costs"})'
+    all_read = await asyncio.to_thread(watched.values, read) == taken
+    enough = all_read and sum(total) >= watched.refused and sum(repeated) >= watched.duplicates
+    return enough and bool(ratio and ratio[0] > 0)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
     from rich.table import Table
 
 Run = dict[str, float]
@@ -26,6 +27,7 @@ Run = dict[str, float]
 Ratios = dict[str, tuple[str, tuple[str, ...]]]
 """Ratio -> the figure it is of, and the figures whose sum it is divided by."""
 
+_WIDTH: Final = 120
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
@@ -179,11 +181,17 @@ def tell(result: Result, *, json_: bool) -> None:
         spread = {name: [found["low"], found["high"]] for name, found in summary.items()}
         print(json.dumps(result.medians() | {"spread": spread}))
         return
+    console = wide_console()
+    console.print(f"{result.conditions}; {_runs(len(result.runs))}", markup=False)
+    console.print(matrix(result) if any(figure.group for figure in result.figures) else table([result]))
+
+
+def wide_console() -> Console:
+    """A console for tables; as wide as they need where the output is no terminal."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{result.conditions}; {_runs(len(result.runs))}", markup=False)
-    console.print(matrix(result) if any(figure.group for figure in result.figures) else table([result]))
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
 
 def progress(text: str) -> None:

@@ -1,7 +1,8 @@
 """The page of figures in the documentation: kept as JSON, generated as Markdown beside it.
 
-Rule: nothing on the page is written by hand; a benchmark that is measured again replaces its own section. Each says by
-which command, on which machine and on which day.
+Rule: a benchmark that is measured again replaces its own section, but for its `note` in the JSON, which is what a
+person says about it (what bounds it, what would move it). Each says by which command, on which machine and on which
+day.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def add(file: Path, results: Sequence[Result], found: dict[str, Any] | None = No
             "conditions": result.conditions,
             "runs": len(result.runs),
             **about,
+            "note": kept.get(result.name, {}).get("note", ""),
             "figures": [
                 {
                     "name": figure.name,
@@ -86,7 +88,7 @@ def _section(name: str, found: dict[str, Any]) -> str:
         medians = {figure.name: one["median"] for figure, one in figures}
         lines += [_row("", *labels), _row("---", *("---:" for _ in labels))]
         lines += [_row(group, *texts) for group, texts in grouped([figure for figure, _ in figures], medians, labels)]
-        return "\n".join([*lines, ""])
+        return "\n".join([*lines, *_note(found), ""])
     lines += [
         "| figure | median | lowest | highest | goal |" if several else "| figure | value | goal |",
         "| --- | ---: | ---: | ---: | ---: |" if several else "| --- | ---: | ---: |",
@@ -94,7 +96,11 @@ def _section(name: str, found: dict[str, Any]) -> str:
     for figure, one in figures:
         keys = ("median", "low", "high") if several else ("median",)
         lines.append(_row(figure.label.strip(), *(figure.text(one[key]) for key in keys), figure.target()))
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_note(found), ""])
+
+
+def _note(found: dict[str, Any]) -> list[str]:
+    return ["", found["note"]] if found["note"] else []
 
 
 def _figure(one: dict[str, Any]) -> Figure:

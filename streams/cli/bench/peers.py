@@ -13,21 +13,19 @@ import asyncio
 import json
 import sys
 import time
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from streams.cli.bench.figures import Figure, Result, Run, progress, tell, tell_run
+from streams.cli.bench.peer_results import Follower, check_events, difference, truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from streams.cli.bench.peer_setup import Tools
     from streams.cli.bench.stage import Role, Sample, Stage
-    from streams.simulator.load import AdEvents, Load
 
 PEERS: Final = {
     "headwater": "headwater",
@@ -44,8 +42,9 @@ JOBS: Final = {
 _FIGURES: Final = (
     ("events_per_s", "events/s", 0),
     ("cpu_us_per_event", "us of CPU an event", 2),
-    ("warm_cpu_us_per_event", "the same, warm", 2),
-    ("memory_mb", "MB of memory", 0),
+    ("warm_events_per_s", "events/s, warm", 0),
+    ("warm_cpu_us_per_event", "us of CPU, warm", 2),
+    ("memory_mb", "MB", 0),
 )
 FIGURES: Final = tuple(
     Figure(f"{peer}.{name}", label, digits, group=title)
@@ -57,6 +56,8 @@ _COLD: Final = 0.2
 _LIMIT_S: Final = 900.0
 _START_S: Final = 60.0
 _POLL_S: Final = 0.05
+_STEPS: Final = 8
+"""Fewer steps in which results came say nothing about the time between them."""
 _QUIET_S: Final = 3.0
 _WARMED: Final = ("headwater", "kafka-streams")
 """What has a figure of its own for when it is warm."""
@@ -112,27 +113,6 @@ async def measure(job: str, chosen: list[str], events: int) -> Run:
     return found
 
 
-def truth(job: str, load: AdEvents | Load, end_ms: int) -> tuple[Counter[str], set[str]]:
-    """What the counts are in the end, "campaign|start" -> number, and the ids of what a duplicate filter passes on."""
-    from streams.simulator.load import campaign_of_ads
-
-    counts: Counter[str] = Counter()
-    ids: set[str] = set()
-    ads = campaign_of_ads()
-    for _, _, value in load.make(end_ms):
-        event = orjson.loads(value)
-        if job == "yahoo":
-            if event["event_type"] == "view":
-                counts[f"{ads[event['ad_id']]}|{int(event['event_time']) // 10_000 * 10_000}"] += 1
-        elif event["event_id"] not in ids:
-            ids.add(event["event_id"])
-            campaign = event.get("campaign")
-            if campaign is None:
-                campaign = event["url"].partition("utm_campaign=")[2].partition("&")[0]
-            counts[f"{campaign}|{event['time'] // 60_000 * 60_000}"] += 1
-    return counts, ids
-
-
 async def _measure_peer(
     stage: Stage, tools: Tools, job: str, peer: str, counts: Mapping[str, int], ids: set[str], events: int
 ) -> tuple[str, Run]:
@@ -150,11 +130,11 @@ async def _measure_peer(
             begun = await _assigned(stage, role, "headwater" if peer == "headwater" else name)
             await _follow(role, follower, total)
             ended = role.sample()
-        problem = "" if follower.sums() == counts else _difference(follower.sums(), counts)
+        problem = "" if follower.sums() == counts else difference(follower.sums(), counts)
     if problem and (line := last_line(role.log)):
         problem += f"; its log ends: {line}"
     if not problem and job == "deduplicate":
-        problem = await _check_events(stage, topics[1], ids)
+        problem = await check_events(stage, topics[1], ids)
     if problem:
         return problem, {}
     found = _figures(begun, role.samples, ended, total, events)
@@ -195,55 +175,6 @@ async def _create(stage: Stage, topics: tuple[str, ...]) -> None:
         await admin.close()
 
 
-class Follower:
-    """Reads the counts that a peer has committed: the latest of each partition and key."""
-
-    def __init__(self, kafka: str, topic: str, partitions: int) -> None:
-        from aiokafka import AIOKafkaConsumer
-
-        self._place = (topic, partitions)
-        self._consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=kafka,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 << 20,
-        )
-        self.latest: dict[tuple[int, str], int] = {}
-
-    async def __aenter__(self) -> Self:
-        """Begin at the topic's start."""
-        from aiokafka import TopicPartition
-
-        topic, partitions = self._place
-        await self._consumer.start()
-        self._consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
-
-    async def read(self) -> int:
-        """Take what has come; how many events are counted by now."""
-        for records in (await self._consumer.getmany(timeout_ms=50)).values():
-            for record in records:
-                key, value = record.key.decode(), record.value
-                if value.startswith(b"{"):  # a window of Quix Streams, whose key is the campaign alone
-                    window = orjson.loads(value)
-                    key, value = f"{key}|{window['start']}", window["value"]
-                self.latest[record.partition, key] = int(value)
-        return sum(self.latest.values())
-
-    def sums(self) -> Counter[str]:
-        """The counts, all partitions together."""
-        found: Counter[str] = Counter()
-        for (_, key), count in self.latest.items():
-            campaign, start, *_ = key.split("|")
-            found[f"{campaign}|{start}"] += count
-        return found
-
-
 async def _assigned(stage: Stage, role: Role, group: str) -> Sample:
     """Wait until the peer's consumer group has its partitions."""
     from aiokafka.admin import AIOKafkaAdminClient
@@ -280,45 +211,6 @@ async def _follow(role: Role, follower: Follower, total: int) -> None:
         done = await follower.read()
 
 
-def _difference(found: Mapping[str, int], counts: Mapping[str, int]) -> str:
-    wrong = [key for key in {*found, *counts} if found.get(key, 0) != counts.get(key, 0)]
-    return (
-        f"{len(wrong):,} of {len(counts):,} counts differ, "
-        f"{sum(found.values()):,} events counted of {sum(counts.values()):,}"
-    )
-
-
-async def _check_events(stage: Stage, topic: str, ids: set[str]) -> str:
-    """What is wrong with the events that were passed on; "" where they are the right ones, each once."""
-    from aiokafka import AIOKafkaConsumer, TopicPartition
-
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=stage.settings.kafka,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=4 << 20,
-    )
-    await consumer.start()
-    found: Counter[str] = Counter()
-    try:
-        tps = [TopicPartition(topic, number) for number in range(stage.settings.partitions)]
-        consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                found.update(orjson.loads(record.value)[0] for record in records)
-    finally:
-        await consumer.stop()
-    twice = sum(count - 1 for count in found.values())
-    missing, strange = len(ids - found.keys()), len(found.keys() - ids)
-    if twice or missing or strange:
-        return (
-            f"of {len(ids):,} events to pass on {missing:,} are missing, {twice:,} came again, {strange:,} are strange"
-        )
-    return ""
-
-
 def _figures(begun: Sample, samples: list[Sample], ended: Sample, total: int, events: int) -> Run:
     last = next(sample for sample in samples if sample.done >= total)
     return {
@@ -331,7 +223,10 @@ def _figures(begun: Sample, samples: list[Sample], ended: Sample, total: int, ev
 def _warm(samples: list[Sample], total: int, events: int) -> Run:
     cold = next(sample for sample in samples if sample.done >= _COLD * total)
     last = next(sample for sample in samples if sample.done >= total)
-    if cold.done >= last.done:
+    if len({sample.done for sample in samples if sample.at >= cold.at}) < _STEPS:
         return {}
     share = (last.done - cold.done) / total
-    return {"warm_cpu_us_per_event": round((last.cpu - cold.cpu) / (share * events) * 1e6, 2)}
+    return {
+        "warm_events_per_s": round(share * events / (last.at - cold.at)),
+        "warm_cpu_us_per_event": round((last.cpu - cold.cpu) / (share * events) * 1e6, 2),
+    }

@@ -115,11 +115,9 @@ async def measure(parts: list[str], events: int, runs: int) -> list[Result]:
 
 
 def _print(results: list[Result], where: str) -> None:
-    from rich.console import Console
+    from streams.cli.bench.figures import table, wide_console
 
-    from streams.cli.bench.figures import table
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     console.print(where, markup=False)
     for result in results:
         console.print(f"{result.name}: {result.conditions}", markup=False)

@@ -1,0 +1,131 @@
+"""``headwater import``: costs and conversions from files, and visits from web servers' logs.
+
+Rule: the same code as behind ``/import/...``; a file read twice counts once. What is refused is told line by line on
+stderr; the exit status is 1 where nothing at all was accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from streams.cli.import_logs import logs
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
+    from streams.collector.import_lines import Kind
+
+imports = typer.Typer(help="Import costs, conversions or access logs from files.", no_args_is_help=True)
+
+_ROUTES: Final[dict[Kind, str]] = {"cost": "costs", "conversion": "conversions"}
+_Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV with a header, or JSON lines; gzipped too.")]
+_Url = Annotated[
+    str,
+    typer.Option(
+        "--collector",
+        help="Send to the collector at this address, with the first of HEADWATER_API_KEYS; else straight to Kafka.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")]
+
+
+@imports.command()
+def costs(files: _Files, collector: _Url = "", json: _Json = False) -> None:
+    """Import statements of ad spend; lines without `time` are statements of when the file was last changed."""
+    _import("cost", files, collector, json=json)
+
+
+@imports.command()
+def conversions(files: _Files, collector: _Url = "", json: _Json = False) -> None:
+    """Import conversions and adjustments."""
+    _import("conversion", files, collector, json=json)
+
+
+imports.command("logs")(logs)
+
+
+def _import(kind: Kind, files: list[Path], collector: str, *, json: bool) -> None:
+    from schemas.settings import current_settings
+    from streams.cli.import_files import check, print_json
+
+    settings = current_settings()
+    for path in files:
+        check(path)
+    work = _send(settings, kind, files, collector) if collector else _put(settings, kind, files)
+    told = asyncio.run(work)
+    for path, answer in told:
+        for refused in answer["rejected"]:
+            print(f"{path}:{refused['line']}: {refused['reason']}: {refused['detail']}", file=sys.stderr)
+        if json:
+            print_json({"file": str(path)} | answer)
+        else:
+            untold = answer["rejected_total"] - len(answer["rejected"])
+            more = f" ({untold:,} of them not told)" if untold else ""
+            print(f"{path}: {answer['accepted']:,} accepted, {answer['rejected_total']:,} refused{more}")
+    if any(answer["rejected_total"] for _, answer in told) and not any(answer["accepted"] for _, answer in told):
+        raise typer.Exit(1)
+
+
+async def _put(settings: Settings, kind: Kind, files: list[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Straight to Kafka."""
+    import time
+
+    from schemas.errors import ConfigurationError
+    from streams.cli import import_files
+    from streams.collector.import_lines import Reader, Tally, take_lines
+    from streams.collector.intake import Intake, Origin, Unacceptable
+    from streams.collector.networks import ip_keeper
+
+    found = []
+    keep_ip = ip_keeper("none" if settings.ip_addresses == "hashed" else settings.ip_addresses, b"")
+    async with import_files.kafka(settings) as log:
+
+        async def keep(intake: Intake) -> None:
+            await log.append([*intake.records, *intake.dead_letters])
+
+        for path in files:
+            reader = Reader(kind, file=path.name, time=int(path.stat().st_mtime * 1000))
+            origin = Origin(time.time_ns() // 1_000_000, "", None, keep_ip=keep_ip)
+            tally = Tally()
+            with import_files.progress(path) as told:
+                try:
+                    await take_lines(reader, import_files.stream(path, told), keep, origin, b"", tally)
+                except Unacceptable as error:
+                    raise ConfigurationError(f"{path}: {error.refusal.detail}") from None
+            found.append((path, tally.answer()))
+    return found
+
+
+async def _send(settings: Settings, kind: Kind, files: list[Path], collector: str) -> list[tuple[Path, dict[str, Any]]]:
+    """To a collector."""
+    import aiohttp
+
+    from schemas.errors import ConfigurationError, Unavailable
+    from streams.cli import import_files
+    from streams.collector.keys import read_setting
+
+    keys = read_setting(settings.api_keys.get_secret_value(), "api_keys")
+    if not keys:
+        raise ConfigurationError("set HEADWATER_API_KEYS to a key of the collector's, `id:secret`")
+    headers = {"authorization": f"Bearer {keys[0][1].decode()}", "content-type": "application/octet-stream"}
+    url = f"{collector.rstrip('/')}/import/{_ROUTES[kind]}"
+    found = []
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        for path in files:
+            asked = {"file": path.name} | ({"time": str(int(path.stat().st_mtime * 1000))} if kind == "cost" else {})
+            try:
+                with import_files.progress(path) as told:
+                    body = import_files.stream(path, told)
+                    async with session.post(url, params=asked, data=body) as response:
+                        answer = await response.json(content_type=None)
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                raise Unavailable(f"collector at {collector}: {str(error) or type(error).__name__}") from None
+            if response.status != 200:
+                raise Unavailable(f"{path}: the collector answered {response.status}: {answer.get('error')}")
+            found.append((path, answer))
+    return found
