@@ -13,7 +13,7 @@ LOCKS := requirements/local.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 CODE := schemas streams sinks deploy tests
 
-.PHONY: help setup peer demo up prometheus test check format bench bench-check bench-keep bench-page docs script dashboards pictures lock clean
+.PHONY: help setup peer demo up prometheus test faults check format bench bench-check bench-keep bench-page soak docs script dashboards pictures lock clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ prometheus: $(STAMPS)/project ## run Prometheus, with all rules, over the local 
 test: setup ## run all tests (ARGS="-k channels" for some)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
+faults: setup ## kill, stop, cut and delete under load, and count what is lost or doubled (FAULTS=200 SEED=1)
+	@$(BIN)/python -m tests.faults --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(ARGS)
+
 check: setup ## lint, formatting, types, layers
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
@@ -54,6 +57,9 @@ bench-check: setup ## fail where a part needs a fifth more CPU against its floor
 
 bench-keep: setup ## measure and keep those ratios with the code
 	@$(BIN)/headwater bench all worker collector sink restore --keep tests/benchmarks/kept.json $(ARGS)
+
+soak: setup ## let 40 simulated days pass, and see that memory and disk stay as they are (ARGS="--events 5000")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench-page: setup ## measure every part anew for docs/benchmarks.md
 	@$(BIN)/headwater bench all --page docs/benchmarks.json $(ARGS)
@@ -101,7 +107,7 @@ $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/core: $(STAMPS)/project deploy/extension.py streams/core/_plain.pyx
+$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard streams/core/*.pyx)
 	@$(BIN)/python -m deploy.extension
 	@touch $@
 

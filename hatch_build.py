@@ -19,7 +19,7 @@ class CompiledCore(BuildHookInterface[Any]):
 
         if version == "editable" or extension.missing():
             return
-        module = extension.build()
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"][str(module)] = str(module.relative_to(Path(self.root)))
+        for module in extension.build():
+            build_data["force_include"][str(module)] = str(module.relative_to(Path(self.root)))

@@ -1,4 +1,4 @@
-"""Compiles ``streams/core/_plain.pyx`` in place, in a tree (`python -m deploy.extension`) and for a wheel.
+"""Compiles ``streams/core/*.pyx`` in place, in a tree (`python -m deploy.extension`) and for a wheel.
 
 Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. A
 worker logs which of the two it runs on.
@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "streams" / "core" / "_plain.pyx"
+SOURCES = tuple(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk"))
 FLAGS = ("-O2", "-g0", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
 
 
-def target() -> Path:
-    """Where the compiled module is, beside its source."""
-    return SOURCE.with_name(SOURCE.stem + str(sysconfig.get_config_var("EXT_SUFFIX")))
+def target(source: Path) -> Path:
+    """Where the compiled module of a source is: beside it."""
+    return source.with_name(source.stem + str(sysconfig.get_config_var("EXT_SUFFIX")))
 
 
 def missing() -> str:
@@ -43,12 +43,16 @@ def compiler() -> list[str]:
     return [found] if found else []
 
 
-def build() -> Path:
-    """Compile; returns the module's file. Raises `subprocess.CalledProcessError` where the compiler refuses."""
-    module = target()
+def build() -> list[Path]:
+    """Compile; returns the modules' files. Raises `subprocess.CalledProcessError` where the compiler refuses."""
+    return [_build(source) for source in SOURCES]
+
+
+def _build(pyx: Path) -> Path:
+    module = target(pyx)
     with tempfile.TemporaryDirectory() as directory:
-        source = Path(directory) / f"{SOURCE.stem}.c"
-        subprocess.run([sys.executable, "-m", "cython", "-3", str(SOURCE), "-o", str(source)], check=True, cwd=ROOT)
+        source = Path(directory) / f"{pyx.stem}.c"
+        subprocess.run([sys.executable, "-m", "cython", "-3", str(pyx), "-o", str(source)], check=True, cwd=ROOT)
         fresh = Path(directory) / module.name
         include = sysconfig.get_paths()["include"]
         subprocess.run([*compiler(), *FLAGS, f"-I{include}", str(source), "-o", str(fresh)], check=True)
@@ -64,7 +68,8 @@ def main() -> None:
     lacking = missing()
     if lacking:
         print(f"setup: no compiled core for want of {lacking}: the worker is slower without", file=sys.stderr)
-        target().unlink(missing_ok=True)
+        for source in SOURCES:
+            target(source).unlink(missing_ok=True)
         return
     build()
 

@@ -213,6 +213,10 @@ _KNOWN_OF_TOUCH = _KNOWN["click"]
 _CURRENCIES: Final = frozenset(currency.code for currency in Currency)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,24}(\.[0-9]{1,24})?", re.ASCII)
 _MICRO = Decimal("0.000001")
+_FIRST_DATE, _LAST_DATE = "1970-01-02", "2105-12-31"
+"""Days that begin and end, in any time zone, where ClickHouse's DateTime has hours."""
+_LAST_HOUR_MS: Final = 4_291_747_200_000
+"""2106-01-01."""
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
@@ -369,6 +373,8 @@ def _read_period(event: Event) -> None:
             datetime.fromisoformat(event["date"])
         except ValueError:
             raise Refused("schema", f"date: {event['date']} is no day") from None
+        if not _FIRST_DATE <= event["date"] <= _LAST_DATE:
+            raise Refused("schema", f"date: {event['date']} is out of range")
         return
     if "from" not in event or "to" not in event:
         raise Refused("schema", "from, to: missing (or date)")
@@ -377,6 +383,8 @@ def _read_period(event: Event) -> None:
         raise Refused("schema", "to: not after from")
     if event["to"] - event["from"] > 400 * 86_400_000:
         raise Refused("schema", "to: more than 400 days after from")
+    if event["to"] > _LAST_HOUR_MS:
+        raise Refused("schema", f"to: {event['to']} is out of range")
 
 
 def _set_extra_aside(event: Event, known: frozenset[str]) -> None:

@@ -240,6 +240,27 @@ class PaneRecord(TypedDict):
     models: dict[Model, Kpis]
 
 
+Said = TypedDict(
+    "Said",
+    {
+        "campaign": str,
+        "source": NotRequired[str],
+        "medium": NotRequired[str],
+        "channel": NotRequired[str],
+        "ad_group": NotRequired[str],
+        "ad": NotRequired[str],
+        "variant": NotRequired[str],
+        "date": NotRequired[str],
+        "from": NotRequired[Moment],
+        "to": NotRequired[Moment],
+        "currency": NotRequired[Currency],
+        "cost_micros": Count,
+        "impressions": NotRequired[Count],
+        "clicks": NotRequired[Count],
+    },
+)
+Said.__doc__ = "What a statement of cost stated itself; names trimmed and decoded."
+
 SpendRecord = TypedDict(
     "SpendRecord",
     {
@@ -247,7 +268,7 @@ SpendRecord = TypedDict(
         "campaign": str,
         "source": str,
         "medium": str,
-        "channel": str,
+        "channel": Annotated[str, Field(description="'': that of the campaign's traffic.")],
         "ad_group": str,
         "ad": str,
         "variant": str,
@@ -260,14 +281,15 @@ SpendRecord = TypedDict(
         "time": Moment,
         "event_id": str,
         "hours": list[tuple[int, Count, Count, Count]],
+        "replaced": bool,
         "events": dict[str, Fingerprint],
-        "said": dict[str, str],
+        "said": Said,
     },
 )
 SpendRecord.__doc__ = (
-    "``spend``: the statement of cost in force for its dimensions and period. `hours`: hour since the epoch, micros, "
-    "impressions, clicks. `events`: all statements taken, by event id. `said`: `date` and `currency` as they were "
-    "stated. Where `to` is `from`, the site's time zone changed, and the statement is about another period now."
+    "``spend``: the latest statement of cost of its words and period, and what it comes to. `hours`: hour since the "
+    "epoch, micros, impressions, clicks. `replaced`: a later statement in other words is about the same dimensions and "
+    "period, so that this one counts nothing. `events`: all statements taken, by event id. `said`: as it was stated."
 )
 
 
@@ -282,6 +304,17 @@ class DeadLetterHeaders(TypedDict):
     time: Annotated[str, Field(description="When it was received: milliseconds since the epoch.")]
 
 
+class ReplayRecord(TypedDict):
+    """``replays``: a dead letter was sent again, in the transaction that this record is part of; never twice."""
+
+    letter: Annotated[str, Field(description="Partition and offset in `dead-letters`: `3:1204`.")]
+    topic_id: Annotated[str, Field(description="Which life of `dead-letters` the offset is of.")]
+    time: Annotated[Moment, Field(description="When it was sent again.")]
+    run: Annotated[str, Field(description="The run of `headwater dead-letters replay` that sent it.")]
+    mended: Annotated[bool, Field(description="Its event was edited first.")]
+    records: Annotated[dict[str, Count], Field(description="Input topic -> records that it became.")]
+
+
 OUTPUT_RECORDS: Final[dict[str, Any]] = {
     "touches": TouchRecord | ConsentRecord | VerdictRecord,
     "orders": OrderRecord,
@@ -290,6 +323,7 @@ OUTPUT_RECORDS: Final[dict[str, Any]] = {
     "spend": SpendRecord,
     "panes": PaneRecord,
     "dead-letters": DeadLetterHeaders,
+    "replays": ReplayRecord,
 }
 """Topic -> its records' values (for ``dead-letters``: headers)."""
 

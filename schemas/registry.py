@@ -204,7 +204,7 @@ class Destination(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-    weight: float = Field(1, ge=0)
+    weight: float = Field(1, ge=0, allow_inf_nan=False)
     variant: Annotated[str, StringConstraints(max_length=256)] = ""
 
     @field_validator("url")

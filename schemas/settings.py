@@ -61,9 +61,24 @@ class Settings(BaseSettings):
     worker_batch_events: int = Field(
         30_000, ge=1, description="Most records in one of the worker's batches; fewer where they take long."
     )
+    worker_memory_mb: int = Field(
+        512,
+        ge=32,
+        description="Memory of a worker's stores: a quarter caches reads, the rest buffers writes.",
+    )
     worker_state_dir: Path | None = Field(None, description="Worker's RocksDB; empty: DATA_DIR/state.")
     window_campaigns: int = Field(1_000, ge=1, description="Campaigns with window metrics; the rest are `other`.")
 
+    spool_dir: Path | None = Field(
+        None,
+        description="Where a collector keeps events while Kafka is away, each in its own; empty: DATA_DIR/spool.",
+    )
+    spool_bytes: int = Field(
+        1 << 30, ge=0, description="Most that the spool may take of its disk, in bytes; 0: no spool, 503 without Kafka."
+    )
+    spool_after_ms: int = Field(
+        1_500, ge=100, le=30_000, description="How long an event waits for Kafka before it goes to the spool."
+    )
     click_id_keys: SecretStr = Field(
         SecretStr(""), description="Keys of signed click ids, `id:secret,id2:secret2`; the first signs."
     )
@@ -76,7 +91,9 @@ class Settings(BaseSettings):
         "", description="Origins whose pages may read answers, besides those of registered domains; `*`: all."
     )
     api_keys: SecretStr = Field(
-        SecretStr(""), description="Keys of imports, and of servers that send events: `id:secret,id2:secret2`."
+        SecretStr(""),
+        description="Keys of imports, and of servers that send events: `id:secret,id2:secret2`. Where one is set, "
+        "costs, verdicts and adjustments are taken with a key alone.",
     )
     postback_keys: SecretStr = Field(
         SecretStr(""), description="Keys that partners sign postbacks with: `partner/id:secret,...`."
@@ -100,6 +117,11 @@ class Settings(BaseSettings):
     def state_dir(self) -> Path:
         """Where a worker keeps its RocksDB stores."""
         return self.worker_state_dir or self.data_dir / "state"
+
+    @property
+    def spool_path(self) -> Path:
+        """Where a collector keeps events while Kafka is away."""
+        return self.spool_dir or self.data_dir / "spool"
 
 
 STACK_FILE = "stack.json"

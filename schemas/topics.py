@@ -39,23 +39,34 @@ def _compacted(days: int | None = None) -> dict[str, str]:
 _LARGE = {"max.message.bytes": str(LARGE_BYTES)}
 _INPUT = {"max.message.bytes": str(2 * 1024 * 1024)}
 
-HORIZON_DAYS = 90 + 35 + 7
-"""Longest lookback, and the ages at which conversions and touches are still taken (contract, section 2)."""
+INPUT_DAYS = 7
+"""How long the inputs are kept, and so how late an event can be processed at most."""
+HORIZON_DAYS = 90 + 35 + INPUT_DAYS
+"""How long a touch is known: longest lookback, age at which conversions are still taken, and time until they are
+processed (contract, section 2)."""
+CONVERSIONS_DAYS = 180 + 35 + INPUT_DAYS
+"""How long a conversion is known: the same for what is said of it in 180 days."""
+WITNESS_DAYS = CONVERSIONS_DAYS + 180
+"""How long it is known that there was a conversion, where a later one may be a duplicate of it."""
+PANES_DAYS = 400
+_SLACK_DAYS = 7
+"""A worker's own sweep comes before Kafka deletes: the state goes by events' times, Kafka by times of writing."""
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        Topic("clicks", "visitor id", _delete(7) | _INPUT),
-        Topic("conversions", "order id, else event id", _delete(7) | _INPUT),
-        Topic("costs", "campaign", _delete(7) | _INPUT),
+        Topic("clicks", "visitor id", _delete(INPUT_DAYS) | _INPUT),
+        Topic("conversions", "order id, else event id", _delete(INPUT_DAYS) | _INPUT),
+        Topic("costs", "campaign", _delete(INPUT_DAYS) | _INPUT),
         Topic("campaigns", "site/... or campaign/...", _compacted(), single=True),
-        Topic("touches", "visitor id", _delete(HORIZON_DAYS) | _INPUT),
-        Topic("orders", "conversion id", _compacted(180) | _LARGE),
-        Topic("orders-by-visitor", "visitor id", _delete(7) | _LARGE),
-        Topic("attributions", "conversion id and visitor id", _compacted(180) | _LARGE),
-        Topic("spend", "statement of cost", _compacted(400) | _LARGE),
-        Topic("panes", "pane key", _compacted(400)),
+        Topic("touches", "visitor id", _delete(HORIZON_DAYS + _SLACK_DAYS) | _INPUT),
+        Topic("orders", "conversion id", _compacted(CONVERSIONS_DAYS + _SLACK_DAYS) | _LARGE),
+        Topic("orders-by-visitor", "visitor id", _delete(INPUT_DAYS) | _LARGE),
+        Topic("attributions", "conversion id and visitor id", _compacted(WITNESS_DAYS + _SLACK_DAYS) | _LARGE),
+        Topic("spend", "statement of cost", _compacted(PANES_DAYS) | _LARGE),
+        Topic("panes", "pane key", _compacted(PANES_DAYS)),
         Topic("dead-letters", "source key", _delete(30) | _LARGE),
+        Topic("replays", "dead letter", _delete(90)),
     )
 }
 

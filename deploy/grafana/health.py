@@ -237,10 +237,31 @@ def _arrival() -> Layout:
             ),
             lines_panel(
                 "Events on the collector's disk",
-                "What Kafka has not taken yet. Normal: 0.",
-                [promql("headwater_collector_spooled_events", "{{instance}}")],
+                "What Kafka has not taken yet, and how old the oldest of them is. Normal: 0.",
+                [
+                    promql("headwater_collector_spooled_events", "{{instance}}, events"),
+                    promql("headwater_collector_spool_oldest_seconds", "{{instance}}, oldest"),
+                ],
                 units.Short,
+                fields={"/, oldest/": {"unit": units.Seconds, "custom.axisPlacement": "right"}},
                 span=8,
+            ),
+            lines_panel(
+                "Room that the spool takes",
+                "Share of HEADWATER_SPOOL_BYTES. Where it is full, and Kafka away, events are refused. Normal: 0.",
+                [promql("headwater_collector_spool_bytes / headwater_collector_spool_limit_bytes", "{{instance}}")],
+                units.PercentUnit,
+                steps=((0.5, ORANGE), (0.8, RED)),
+            ),
+            lines_panel(
+                "The spool's disk",
+                "Writes that it did not take in five minutes, and stretches that are no event any more. Normal: 0.",
+                [
+                    promql("increase(headwater_collector_spool_failures_total[5m])", "{{instance}}, not taken"),
+                    promql("headwater_collector_spool_damages_total", "{{instance}}, damaged"),
+                ],
+                units.Short,
+                steps=((1, RED),),
             ),
         ],
     )

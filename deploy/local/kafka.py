@@ -40,10 +40,11 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller}
-listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
+listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}{behind}
+advertised.listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}{through}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 message.max.bytes=8388608
@@ -85,14 +86,21 @@ _LOGGING = (
 class Node:
     """One Kafka node: `async with Node(directory) as node: ... node.address`."""
 
-    def __init__(self, directory: Path, *, heap_mb: int = HEAP_MB, log: Path | None = None) -> None:
-        """`directory` is made where it is missing; `log` takes the broker's output (default: inside of it)."""
+    def __init__(
+        self, directory: Path, *, heap_mb: int = HEAP_MB, log: Path | None = None, through: int | None = None
+    ) -> None:
+        """`directory` is made where it is missing; `log` takes the broker's output (default: inside of it).
+
+        `through`: the port of a proxy. Who comes to the listener on port `behind` is told to come back through it.
+        """
         self._directory = directory.resolve()
         self._heap_mb = heap_mb
+        self._through = through
         self._stack = AsyncExitStack()
         self._child: Child | None = None
         self.log = log or self._directory / "kafka.log"
         self.port = 0
+        self.behind = 0
 
     @property
     def address(self) -> str:
@@ -116,12 +124,16 @@ class Node:
         path = await asyncio.to_thread(java.classpath)
         self._directory.mkdir(parents=True, exist_ok=True)
         kept = self._directory / "ports.json"
-        ports = assign(("broker", "controller"), json.loads(kept.read_text()) if kept.is_file() else {})
+        names = ("broker", "controller") if self._through is None else ("broker", "controller", "behind")
+        ports = assign(names, json.loads(kept.read_text()) if kept.is_file() else {})
         kept.write_text(json.dumps(ports))
         self.port = ports["broker"]
+        self.behind = ports.get("behind", 0)
+        listeners = {"behind": self.behind, "through": self._through}
+        more = {name: f",PROXIED://{HOST}:{port}" if port else "" for name, port in listeners.items()}
         data = self._directory / "data"
         properties = self._directory / "server.properties"
-        properties.write_text(PROPERTIES.format(host=HOST, data=data, **ports))
+        properties.write_text(PROPERTIES.format(**{**ports, **more}, host=HOST, data=data))
         formatted = self._directory / "cluster.id"
         if not formatted.is_file():
             shutil.rmtree(data, ignore_errors=True)

@@ -59,6 +59,8 @@ class Keeper:
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
         self._asked = False
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self._deaths = 0
 
     @property
@@ -86,6 +88,17 @@ class Keeper:
         await self._child.stop(seconds)
         await until(self._is_not(before), READY_S)
         await self._until_ready()
+
+    async def hold(self, seconds: float) -> None:
+        """Stop it in order, killed past `seconds` (0: at once), and leave it so until `release`."""
+        self._wanted.clear()
+        self._asked = self.pid is not None
+        await self._child.stop(seconds)
+
+    async def release(self) -> None:
+        """Start what was held; who wants it ready asks `service.ready`."""
+        self._deaths = 0
+        self._wanted.set()
 
     async def stop(self, seconds: float) -> None:
         """Stop it for good, killed past `seconds`."""
@@ -116,6 +129,7 @@ class Keeper:
         clock = asyncio.get_running_loop().time
         pause = PAUSE_S
         while True:
+            await self._wanted.wait()
             begun = clock()
             try:
                 await self._child.start()

@@ -68,15 +68,21 @@ class LocalStack:
         workers: int = 1,
         on_ready: Callable[[str, str], None] | None = None,
         command: tuple[str, ...] = HEADWATER,
+        more: Mapping[str, Mapping[str, str]] | None = None,
+        through: int | None = None,
     ) -> None:
         """`settings`: `data_dir`, and what of `partitions`, the roles' ports and `click_id_keys` is to be as set.
 
         `on_ready(name, address)` is called for each service when it is ready. `command` is what runs a role, whose
-        name is appended.
+        name is appended. `more`: environment variables by role, beside those that follow from the settings. `through`:
+        the port of a proxy between Kafka's listener on port `behind` and whoever is sent there by `more`.
         """
         self.settings = settings
         self._workers = workers
         self._command = command
+        self._more = more or {}
+        self._through = through
+        self.behind = 0
         self._supervisor = Supervisor(settings.data_dir, STAGES, on_ready)
 
     @property
@@ -92,6 +98,14 @@ class LocalStack:
     async def restart(self, role: str) -> None:
         """Restart a service in order, or all of a role (`worker`), and wait until it is ready. Raises `KeyError`."""
         await self._supervisor.restart(role)
+
+    async def hold(self, name: str, seconds: float) -> None:
+        """Stop a service (`worker-1`), killed past `seconds` (0: at once), until `release`. Raises `KeyError`."""
+        await self._supervisor.hold(name, seconds)
+
+    async def release(self, name: str) -> None:
+        """Start a service that was held; it is not waited for. Raises `KeyError`."""
+        await self._supervisor.release(name)
 
     async def __aenter__(self) -> Self:
         """Start everything and wait until it is ready.
@@ -122,8 +136,9 @@ class LocalStack:
         keys = self.settings.click_id_keys.get_secret_value() or kept.get("click_id_keys") or _new_key()
         _write_private(kept_file, {"ports": ports, "partitions": partitions, "click_id_keys": keys})
 
-        node = Node(directory / "kafka", log=self._supervisor.log_file("kafka"))
+        node = Node(directory / "kafka", log=self._supervisor.log_file("kafka"), through=self._through)
         broker = await node.prepare()
+        self.behind = node.behind
         self.settings = self.settings.model_copy(
             update={
                 "data_dir": directory,
@@ -185,7 +200,8 @@ class LocalStack:
         def http(name: str, argv: tuple[str, ...], path: str, after: tuple[str, ...], **more: str) -> Service:
             port = ports[name]
             ready = partial(http_ok, HOST, port, path)
-            return Service(name, argv, f"http://{HOST}:{port}", ready, after, env | more)
+            special = dict(self._more.get(argv[-1], {}))
+            return Service(name, argv, f"http://{HOST}:{port}", ready, after, env | more | special)
 
         engine = (*ENGINE, "--path", str(directory / "clickhouse"), "--port", str(ports["clickhouse"]))
         base = self.settings.state_dir

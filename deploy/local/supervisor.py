@@ -202,6 +202,14 @@ class Supervisor:
         for name in names:
             await self._keepers[name].restart(RESTART_S)
 
+    async def hold(self, name: str, seconds: float) -> None:
+        """Stop a service, killed past `seconds` (0: at once), and leave it so. Raises `KeyError`."""
+        await self._keepers[name].hold(seconds)
+
+    async def release(self, name: str) -> None:
+        """Start a service that was held; it is not waited for. Raises `KeyError`."""
+        await self._keepers[name].release()
+
     def _of(self, role: str) -> list[str]:
         return [name for name in self._keepers if role in {name, name.rpartition("-")[0]}]
 

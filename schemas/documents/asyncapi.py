@@ -29,6 +29,7 @@ PURPOSE: Final = {
     "spend": "Statements of cost that were accepted; the latest record of a key holds.",
     "panes": "A minute of KPIs for one set of dimensions: totals of its partition, which replace earlier ones.",
     "dead-letters": "What was refused: its own bytes as key and value, why in the headers.",
+    "replays": "Which dead letters were sent again, written in the transaction that did it.",
 }
 USERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "producer": {"send": EVENTS},
@@ -37,8 +38,10 @@ USERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     # Inputs too: a record in the wrong partition is moved.
     "worker": {"receive": (*INPUTS, *STATE, "campaigns"), "send": (*INPUTS, *OUTPUTS)},
     "sink": {"receive": (*OUTPUTS, "campaigns")},
+    "replay": {"receive": ("dead-letters", "replays"), "send": (*INPUTS, "replays")},
 }
-"""Who sends and receives what; a producer is anyone's program, the registry is `headwater campaigns`."""
+"""Who sends and receives what; a producer is anyone's program, the registry is `headwater campaigns`,
+replay `headwater dead-letters replay`."""
 
 
 def text() -> str:

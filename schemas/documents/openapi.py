@@ -123,6 +123,7 @@ def _paths(names: dict[str, str]) -> dict[str, Any]:
                 "responses": {
                     "200": {"description": "In Prometheus' text format.", "content": _TEXT},
                     "404": {"description": "Not from one of `HEADWATER_METRICS_NETWORKS`.", "content": _ERROR},
+                    "429": too_many(),
                 },
             }
         },
@@ -157,7 +158,8 @@ def _post_events() -> dict[str, Any]:
         "summary": f"Send one event, or up to {MAX_EVENTS} of any kinds.",
         "description": (
             "Each event is judged by itself: what is refused is named in the answer and kept in `dead-letters`; its"
-            " neighbours count. Sent from another origin the answer allows it, credentials included."
+            " neighbours count. Sent from another origin the answer allows it, credentials included. Where API keys are"
+            " set, costs, verdicts and adjustments are taken with one alone."
         ),
         "tags": ["events"],
         "requestBody": {
@@ -189,7 +191,10 @@ def _post_events() -> dict[str, Any]:
             "400": {"description": "Not JSON, or neither an object nor an array.", "content": _ERROR},
             "401": unauthorized(),
             "408": slow(),
-            "413": {"description": f"More than 8,000,000 bytes, or more than {MAX_EVENTS} events.", "content": _ERROR},
+            "413": {
+                "description": f"More than 8,000,000 bytes, {MAX_EVENTS} events or 200,000 values.",
+                "content": _ERROR,
+            },
             "429": too_many(),
             "503": unavailable(),
         },

@@ -21,7 +21,7 @@ _FIELDS: Final = {
     "site": "The site, where the click id does not name it.",
     "visitor_id": "The visitor, where no click id names it.",
     "event_id": "Names the message; made of its content where none is stated.",
-    "time": "When it happened: ms since the epoch, or ISO 8601 with a zone; the signature's time where none is stated.",
+    "time": "When it happened: ms since the epoch, or ISO 8601 with a zone; where none is stated, when it came first.",
 }
 
 
@@ -147,7 +147,7 @@ def importing(what: str, kind: str) -> dict[str, Any]:
             "200": {"description": "The file was read to its end.", "content": _imported()},
             "400": {"description": "The header, or a parameter, is wrong.", "content": _ERROR},
             "401": unauthorized(),
-            "408": slow(),
+            "408": {**slow(), "content": _imported()},
             "413": {"description": "More than 1 GiB.", "content": _imported()},
             "415": {"description": "The file is encoded (compressed).", "content": _ERROR},
             "429": too_many(),
@@ -171,7 +171,7 @@ def unauthorized() -> dict[str, Any]:
 
 def slow() -> dict[str, Any]:
     """408."""
-    return {"description": "The body did not arrive in time.", "content": _ERROR}
+    return {"description": "The body did not arrive whole, or not in time.", "content": _ERROR}
 
 
 def too_many(content: dict[str, Any] | None = None) -> dict[str, Any]:

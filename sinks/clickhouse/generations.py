@@ -25,6 +25,7 @@ from aiokafka.protocol.types import (
 )
 
 from schemas.errors import ConfigurationError
+from sinks.clickhouse.server import QUERY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,12 +135,12 @@ async def incarnations(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dic
     return found
 
 
-async def committed_incarnations(
+async def committed_offsets(
     admin: AIOKafkaAdminClient, group: str, partitions: Iterable[TopicPartition]
-) -> dict[TopicPartition, str]:
-    """The incarnation that each partition's committed offset was written for; "" where nothing says so."""
+) -> dict[TopicPartition, tuple[int, str]]:
+    """Each partition's committed offset and the incarnation it was written for; "" where nothing says so."""
     found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
-    return {partition: offset.metadata or "" for partition, offset in found.items() if offset.offset >= 0}
+    return {part: (offset.offset, offset.metadata or "") for part, offset in found.items() if offset.offset >= 0}
 
 
 async def generation(server: Server, topic: str, incarnation: str) -> int:
@@ -148,6 +149,7 @@ async def generation(server: Server, topic: str, incarnation: str) -> int:
         "SELECT toUInt32(max(generation)) AS last,"
         " toUInt32(minIf(generation, incarnation = {incarnation:String})) AS own"
         " FROM sink_generations WHERE topic = {topic:String}",
+        seconds=QUERY_SECONDS,
         topic=topic,
         incarnation=incarnation,
     )
@@ -159,6 +161,7 @@ async def generation(server: Server, topic: str, incarnation: str) -> int:
     await server.command(
         "INSERT INTO sink_generations (topic, incarnation, generation)"
         " SELECT {topic:String}, {incarnation:String}, {number:UInt16}",
+        seconds=QUERY_SECONDS,
         topic=topic,
         incarnation=incarnation,
         number=last + 1,

@@ -40,12 +40,30 @@ class SinkMetrics:
         for table in TABLES:
             self.rows.labels(table)
             self.failures.labels(table)
+        self.failures.labels("sink_positions")
+        self.clickhouse_up = Gauge(
+            "headwater_sink_clickhouse_up", "1 while ClickHouse takes what the sink brings, else 0.", registry=registry
+        )
+        self.rewound = Counter(
+            "headwater_sink_rewound_records",
+            "Offsets read again, since ClickHouse held less than Kafka's offsets said.",
+            ["topic"],
+            registry=registry,
+        )
+        self.gone = Counter(
+            "headwater_sink_gone_records",
+            "Offsets that ClickHouse lacks and Kafka keeps no more.",
+            ["topic"],
+            registry=registry,
+        )
         self.undecodable = Counter(
             "headwater_sink_undecodable", "Output records kept in sink_rejects.", ["topic"], registry=registry
         )
         for topic in DECODERS:
             self.records.labels(topic)
             self.undecodable.labels(topic)
+            self.rewound.labels(topic)
+            self.gone.labels(topic)
         self.consumer_lag = Gauge(
             "headwater_consumer_lag",
             "Offsets between the end of a partition and what was fetched.",

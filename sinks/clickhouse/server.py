@@ -7,7 +7,7 @@ line, since to the sink all of them mean: later. Analysts' queries go through `c
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import orjson
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from schemas.settings import Settings
 
+QUERY_SECONDS: Final = 10.0
+"""Longest that a small statement may take; an insert of rows may take longer."""
 _PIECE_BYTES = 1 << 20
 
 
@@ -53,16 +55,22 @@ class Server:
         names = ", ".join(f"`{name}`" for name in columns)
         await self._post(f"INSERT INTO {table} ({names}) FORMAT Native", {}, _pieces(bodies))
 
-    async def query(self, statement: str, **parameters: str | int) -> list[dict[str, Any]]:
-        """The rows of a small query with ``{name:Type}`` parameters; raises `Unavailable`."""
-        found = await self._post(f"{statement} FORMAT JSONEachRow", parameters, None)
+    async def query(self, statement: str, *, seconds: float = 0, **parameters: str | int) -> list[dict[str, Any]]:
+        """The rows of a small query with ``{name:Type}`` parameters, within `seconds`; raises `Unavailable`."""
+        found = await self._post(f"{statement} FORMAT JSONEachRow", parameters, None, seconds)
         return [orjson.loads(line) for line in found.splitlines()]
 
-    async def command(self, statement: str, **parameters: str | int) -> None:
-        """Run a statement without rows; raises `Unavailable`."""
-        await self._post(statement, parameters, None)
+    async def command(self, statement: str, *, seconds: float = 0, **parameters: str | int) -> None:
+        """Run a statement without rows, within `seconds`; raises `Unavailable`."""
+        await self._post(statement, parameters, None, seconds)
 
-    async def _post(self, statement: str, parameters: dict[str, str | int], body: AsyncIterator[bytes] | None) -> bytes:
+    async def _post(
+        self,
+        statement: str,
+        parameters: dict[str, str | int],
+        body: AsyncIterator[bytes] | None,
+        seconds: float = 0,
+    ) -> bytes:
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True, limit=16)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=self._headers)
@@ -72,8 +80,9 @@ class Server:
         data: Any = statement.encode()
         if body is not None:
             url["query"], data = statement, body
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=5.0) if seconds else self._timeout
         try:
-            async with self._session.post(f"{self.address}/", params=url, data=data) as response:
+            async with self._session.post(f"{self.address}/", params=url, data=data, timeout=timeout) as response:
                 answer = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"ClickHouse at {self.address}: {_line(str(error) or type(error).__name__)}") from error

@@ -1,8 +1,9 @@
 """Batches, and how they get into ClickHouse.
 
 Rule: a batch is inserted whole, tables in parallel, each tried for ever with growing pauses; a repeated insert changes
-nothing. Whether the last attempt went through is the sink's readiness; an outage is said once when it begins and once
-when it ends.
+nothing. Only when all of it went in without a failure in between is it marked as there (`positions`): after a failure
+the database may be another one than before, so all is inserted once more. Whether the last attempt went through is the
+sink's readiness; an outage is said once when it begins and once when it ends.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schemas.errors import Unavailable
+from sinks.clickhouse import positions
+from sinks.clickhouse.positions import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiokafka import TopicPartition
 
     from sinks.clickhouse.metrics import SinkMetrics
@@ -28,16 +33,19 @@ log = structlog.get_logger()
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+SLOW_SECONDS = 10.0
+"""An insert that takes longer makes the sink not ready."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Encoded rows by table, and how far they reach in each partition: the offsets to commit once they are in."""
+    """Encoded rows by table, and where they begin and end in each partition: the offsets to commit once they are in."""
 
     blocks: dict[str, list[Encoded]] = field(default_factory=dict)
     rows: int = 0
     size: int = 0
     records: int = 0
+    starts: dict[TopicPartition, int] = field(default_factory=dict)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
     oldest_ms: int = 0
     started: float = 0.0
@@ -48,12 +56,20 @@ class Batch:
         self.rows += block.rows
         self.size += len(block.body)
 
-    def reach(self, partition: TopicPartition, position: int, timestamp: int, now: float) -> None:
-        """Note that records of `partition` below `position`, the first of `timestamp` (ms), are in the batch."""
+    def reach(self, partition: TopicPartition, start: int, position: int, timestamp: int, now: float) -> None:
+        """Note that all records of `partition` from `start` to below `position` are in; the first of `timestamp` (ms)."""
         if not self.positions:
             self.started, self.oldest_ms = now, timestamp
+        self.starts.setdefault(partition, start)
         self.positions[partition] = position
         self.oldest_ms = min(self.oldest_ms, timestamp)
+
+    def spans(self, generations: Mapping[str, int]) -> list[Span]:
+        """What it holds of each partition, by the topics' `generations`."""
+        return [
+            Span(part.topic, generations[part.topic], part.partition, self.starts[part], position)
+            for part, position in self.positions.items()
+        ]
 
 
 class Writer:
@@ -62,41 +78,83 @@ class Writer:
     def __init__(self, server: Server, metrics: SinkMetrics) -> None:
         self._server = server
         self._metrics = metrics
-        self.problem = ""
+        self._failed_at = 0.0
+        self._writing_since = 0.0
+        self._problem = ""
 
-    async def write(self, batch: Batch) -> None:
-        """Insert `batch`; returns when all of it is there. Cancel it to give up."""
-        async with asyncio.TaskGroup() as group:
-            for table, blocks in batch.blocks.items():
-                group.create_task(self._insert(table, blocks))
+    @property
+    def problem(self) -> str:
+        """Why rows do not get in at the moment; "" where they do."""
+        if not self._problem and self._writing_since and (took := time.monotonic() - self._writing_since) > SLOW_SECONDS:
+            return f"ClickHouse at {self._server.address}: no answer to an insert for {took:.0f} s"
+        return self._problem
 
-    async def _insert(self, table: str, blocks: list[Encoded]) -> None:
+    async def write(self, batch: Batch, spans: list[Span]) -> None:
+        """Insert `batch`, and mark `spans` as there; returns when all of it is. Cancel it to give up.
+
+        Raises `Behind` where the database lacks what lies below.
+        """
         pause = FIRST_PAUSE
+        try:
+            while await self._insert_all(batch) or not await self._mark(spans):
+                await _pause(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._writing_since = 0.0
+        for table, blocks in batch.blocks.items():
+            self._metrics.rows.labels(table).inc(sum(block.rows for block in blocks))
+        self.succeeded()
+
+    async def _insert_all(self, batch: Batch) -> int:
+        """Insert all tables' rows; returns how many attempts failed."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._insert(table, blocks)) for table, blocks in batch.blocks.items()]
+        return sum(task.result() for task in tasks)
+
+    async def _insert(self, table: str, blocks: list[Encoded]) -> int:
+        failures, pause = 0, FIRST_PAUSE
         while True:
-            begun = time.perf_counter()
+            self._writing_since = begun = time.monotonic()
             try:
                 await self._server.insert(table, blocks[0].columns, [block.body for block in blocks])
             except Unavailable as error:
                 self._metrics.failures.labels(table).inc()
                 self.failed(str(error))
+                failures += 1
             else:
-                self._metrics.inserts.labels(table).observe(time.perf_counter() - begun)
-                self._metrics.rows.labels(table).inc(sum(block.rows for block in blocks))
-                self.succeeded()
-                return
-            await asyncio.sleep(pause * (0.75 + random() / 2))  # noqa: S311  # spreads retries, no secret
+                self._metrics.inserts.labels(table).observe(time.monotonic() - begun)
+                return failures
+            await _pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _mark(self, spans: list[Span]) -> bool:
+        """Whether the positions are written; raises `Behind`."""
+        try:
+            await positions.advance(self._server, spans)
+        except Unavailable as error:
+            self._metrics.failures.labels("sink_positions").inc()
+            self.failed(str(error))
+            return False
+        return True
 
     def failed(self, problem: str) -> None:
         """Note a failed attempt; logged where it is the first."""
-        if not self.problem:
+        if not self._problem:
+            self._failed_at = time.monotonic()
+            self._metrics.clickhouse_up.set(0)
             log.error(
                 "sink_insert_failed", error=problem, consequence="retried until it succeeds; nothing is committed"
             )
-        self.problem = problem
+        self._problem = problem
 
     def succeeded(self) -> None:
-        """Note an attempt that went through; logged where the one before failed."""
-        if self.problem:
-            log.info("sink_insert_recovered")
-        self.problem = ""
+        """Note that all went through; logged where something failed before."""
+        if self._problem:
+            log.info("sink_insert_recovered", seconds=round(time.monotonic() - self._failed_at, 1))
+        self._metrics.clickhouse_up.set(1)
+        self._problem = ""
+
+
+async def _pause(seconds: float) -> None:
+    """About so long, so that several sinks do not all come at once."""
+    await asyncio.sleep(seconds * (0.75 + random() / 2))  # noqa: S311  # no secret

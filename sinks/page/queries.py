@@ -48,6 +48,7 @@ class Traffic(NamedTuple):
     currency: str
     visits: int
     impressions: int
+    clicks: int
     cost: Decimal
 
 
@@ -69,6 +70,8 @@ class Campaign(NamedTuple):
     channel: str
     campaign: str
     visits: int
+    impressions: int
+    clicks: int
     conversions: Decimal
     revenue: dict[str, Decimal]
     cost: dict[str, Decimal]
@@ -98,8 +101,8 @@ def traffic(client: Client, site: str, window: Window) -> list[Traffic]:
     """Traffic by bar, channel and currency."""
     rows = _rows(
         client,
-        f"SELECT {_BAR} AS bar, channel, currency, sum(clicks + landings), sum(impressions), sum(cost)"  # noqa: S608  # constants
-        f" FROM traffic_parts WHERE {_WITHIN} GROUP BY bar, channel, currency",
+        f"SELECT {_BAR} AS bar, channel, currency, sum(t.clicks + t.landings), sum(t.impressions), sum(t.clicks),"  # noqa: S608  # constants
+        f" sum(t.cost) FROM traffic_parts AS t WHERE {_WITHIN} GROUP BY bar, channel, currency",
         **_bounds(site, window),
         starts=list(window.starts),
     )
@@ -125,12 +128,12 @@ def campaigns(client: Client, site: str, window: Window, model: str, currency: s
     """
     rows = _rows(
         client,
-        "SELECT channel, campaign, sum(visits) AS all_visits, sum(conversions),"  # noqa: S608
+        "SELECT channel, campaign, sum(visits) AS all_visits, sum(impressions), sum(clicks), sum(conversions),"  # noqa: S608
         " sumMap(map(currency, revenue)) AS revenues, sumMap(map(currency, cost)) AS costs, count() OVER ()"
-        " FROM (SELECT channel, campaign, currency, clicks + landings AS visits, cost,"
+        " FROM (SELECT channel, campaign, currency, clicks + landings AS visits, impressions, clicks, cost,"
         " toDecimal64(0, 6) AS conversions, toDecimal64(0, 6) AS revenue"
         f" FROM traffic_parts WHERE {_WITHIN} AND campaign != ''"
-        " UNION ALL SELECT channel, campaign, currency, 0, toDecimal64(0, 6), conversions, revenue"
+        " UNION ALL SELECT channel, campaign, currency, 0, 0, 0, toDecimal64(0, 6), conversions, revenue"
         f" FROM {_CREDIT} WHERE {_WITHIN} AND campaign != '' AND model = {{model:String}})"
         " GROUP BY channel, campaign"
         " HAVING all_visits != 0 OR sum(conversions) != 0 OR arrayExists(amount -> amount != 0, mapValues(costs))"
@@ -140,7 +143,7 @@ def campaigns(client: Client, site: str, window: Window, model: str, currency: s
         currency=currency,
         most=MOST_CAMPAIGNS,
     )
-    return [Campaign(*row[:6]) for row in rows], int(rows[0][6]) if rows else 0
+    return [Campaign(*row[:8]) for row in rows], int(rows[0][8]) if rows else 0
 
 
 def choices(client: Client, now: int) -> list[Choice]:

@@ -25,10 +25,12 @@ _NOTHING: Final = Decimal(0)
 class Tally:
     """Sums of some rows: counts over all currencies, money by currency."""
 
-    __slots__ = ("conversions", "cost", "pending", "revenue", "visits")
+    __slots__ = ("clicks", "conversions", "cost", "impressions", "pending", "revenue", "visits")
 
     def __init__(self) -> None:
         self.visits = 0
+        self.impressions = 0
+        self.clicks = 0
         self.conversions = _NOTHING
         self.pending = _NOTHING
         self.revenue: dict[str, Decimal] = defaultdict(Decimal)
@@ -37,6 +39,8 @@ class Tally:
     def came(self, row: Traffic) -> None:
         """Add a row of traffic."""
         self.visits += row.visits
+        self.impressions += row.impressions
+        self.clicks += row.clicks
         self.cost[row.currency] += row.cost
 
     def earned(self, row: Credit) -> None:
@@ -46,7 +50,7 @@ class Tally:
         self.revenue[row.currency] += row.revenue
 
     def figures(self, currency: str) -> dict[str, Any]:
-        """The `KPIS`, money in `currency`."""
+        """The `KPIS`, and what else belongs to costs; money in `currency`."""
         revenue = self.revenue.get(currency, _NOTHING)
         cost = self.cost.get(currency, _NOTHING)
         known_cost = bool(cost) or not _others(self.cost, currency)
@@ -59,6 +63,11 @@ class Tally:
             "cost": float(cost),
             "cpa": ratio(cost, self.conversions) if known_cost else None,
             "roas": ratio(revenue, cost) if known_revenue else None,
+            "impressions": self.impressions,
+            "clicks": self.clicks,
+            "cpc": ratio(cost, self.clicks) if known_cost else None,
+            "cpm": ratio(1000 * cost, self.impressions) if known_cost else None,
+            "roi": ratio(revenue - cost, cost) if known_revenue else None,
         }
 
     def other_money(self, currency: str) -> dict[str, dict[str, float]]:
@@ -96,16 +105,24 @@ def kpis(
 def channels(
     traffic: Iterable[Traffic], credit: Iterable[Credit], model: str, currency: str
 ) -> dict[str, dict[str, Any]]:
-    """Channel -> its `KPIS` and ``others``, those with most revenue first, then most visits."""
+    """Channel -> its figures and ``others``, those with most revenue first, then most visits.
+
+    What was only seen has no line of its own.
+    """
     tallies: dict[str, Tally] = defaultdict(Tally)
+    shown = set()
     for row in traffic:
+        tallies[row.channel].came(row)
         if row.visits or row.cost:
-            tallies[row.channel].came(row)
+            shown.add(row.channel)
     for line in credit:
         if line.model == model:
             tallies[line.channel].earned(line)
+            shown.add(line.channel)
     found = {
-        channel: tally.figures(currency) | {"others": tally.other_money(currency)} for channel, tally in tallies.items()
+        channel: tally.figures(currency) | {"others": tally.other_money(currency)}
+        for channel, tally in tallies.items()
+        if channel in shown
     }
     return dict(sorted(found.items(), key=lambda item: (-item[1]["revenue"], -item[1]["visits"], item[0])))
 
@@ -131,11 +148,12 @@ def models(credit: Iterable[Credit], names: Sequence[str], order: Sequence[str],
 
 
 def campaigns(found: Iterable[Campaign], currency: str) -> list[dict[str, Any]]:
-    """Campaigns as they were found, each with its `KPIS`."""
+    """Campaigns as they were found, each with its figures."""
     rows = []
     for row in found:
         tally = Tally()
         tally.visits, tally.conversions = row.visits, row.conversions
+        tally.impressions, tally.clicks = row.impressions, row.clicks
         tally.revenue.update(row.revenue)
         tally.cost.update(row.cost)
         figures = tally.figures(currency) | {"others": tally.other_money(currency)}

@@ -1,9 +1,10 @@
 """Access logs of web servers, in the combined format of nginx and Apache, as touches.
 
 Rule: pure; a line is one page view or it is none, for a reason that is counted. A page view is a GET that was answered
-with a page (200 to 299, or 304): no assets, no robots.txt. Its visitor is a field of the line where the log has one (a
-cookie, appended to the format), else a keyed hash of address, user agent and day, which nobody can follow over days or
-turn back. The same line is the same event, whichever file it is in: rotated logs may be read twice.
+with a page (200 to 299, or 304): no assets, no robots.txt. Its visitor is whom the line names (our click id, a
+parameter, a field, our cookie, in this order), else a keyed hash of the address' network, user agent and day, which
+nobody can follow over days or turn back. The same line is the same event, whichever file it is in: rotated logs may be
+read twice.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+from streams.collector.networks import ip_keeper
+from streams.collector.visitors import CONSENT_COOKIE, COOKIE, SCRIPT_COOKIE, visitor_of_click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Skipped = Literal["unreadable", "not_a_page", "bot"]
 """Why a line is no touch."""
@@ -36,6 +40,9 @@ _ASSET: Final = re.compile(
 )
 _NOT_PAGES: Final = re.compile(r"^/(?:\.well-known/|wp-json/|wp-cron\.php|xmlrpc\.php|healthz$|readyz$|metrics$)")
 _VISITOR: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
+_COOKIE: Final = re.compile(
+    rf"(?<![^\s\";])({SCRIPT_COOKIE}|{COOKIE}|{CONSENT_COOKIE})=([A-Za-z0-9._~-]{{1,128}})(?![^\s\";])"
+)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MAX_URL: Final = 8192
 
@@ -43,13 +50,15 @@ _MAX_URL: Final = 8192
 class Reading(NamedTuple):
     """How a log is to be read: of which site, with which address before paths, and whose its visitors are.
 
-    `visitor_field`: the field after the user agent that names the visitor, from 1; 0: none does.
+    `keys`: those of click ids, the first of which hashes. `visitor_field`: the field after the user agent that names
+    the visitor, from 1; 0: none does. `visitor_parameter`: the parameter of addresses that does; '': none.
     """
 
     site: str
     base: str
-    secret: bytes
+    keys: Sequence[tuple[str, bytes]]
     visitor_field: int = 0
+    visitor_parameter: str = ""
 
 
 def read_line(line: str, reading: Reading, is_person: Callable[[str], bool]) -> dict[str, Any] | Skipped:
@@ -72,20 +81,25 @@ def read_line(line: str, reading: Reading, is_person: Callable[[str], bool]) -> 
         return "bot"
     host = (found["host"] or "").rpartition(":")[0] or found["host"]
     base = f"{urlsplit(reading.base).scheme}://{host}" if host else reading.base
+    url = (base + unescape(target))[:_MAX_URL]
     referrer = unescape(found["referrer"] or "")
+    cookies = dict(_COOKIE.findall(found["rest"] or ""))
     touch = {
         "event_id": f"l-{_hash(reading, 'line', line)}",
         "type": "landing",
         "time": time,
         "site": reading.site,
-        "visitor_id": _visitor(found, reading, agent, time),
-        "url": (base + unescape(target))[:_MAX_URL],
+        "visitor_id": _named(url, found["rest"] or "", cookies, reading)
+        or _hash(reading, "visitor", str(time // 86_400_000), _network(found["ip"]), agent),
+        "url": url,
         "ip": found["ip"],
     }
     if referrer not in {"", "-"}:
         touch["referrer"] = referrer[:_MAX_URL]
     if agent not in {"", "-"}:
         touch["user_agent"] = agent[:2048]
+    if cookies.get(CONSENT_COOKIE) == "denied":
+        touch["consent"] = "denied"
     return touch
 
 
@@ -114,17 +128,30 @@ def unescape(text: str) -> str:
         return raw
 
 
-def _visitor(found: re.Match[str], reading: Reading, agent: str, time: int) -> str:
+def _named(url: str, rest: str, cookies: dict[str, str], reading: Reading) -> str:
+    """The visitor whom the line names; '' where it names nobody."""
+    if "hw_cid=" in url and (clicked := visitor_of_click(url, reading.keys)):
+        return clicked
+    stated = []
+    if reading.visitor_parameter:
+        stated += parse_qs(urlsplit(url).query).get(reading.visitor_parameter, [])[:1]
     if reading.visitor_field:
-        fields = [quoted or plain for quoted, plain in _REST.findall(found["rest"] or "")]
-        if len(fields) >= reading.visitor_field and _VISITOR.fullmatch(fields[reading.visitor_field - 1]):
-            named: str = fields[reading.visitor_field - 1]
-            if named != "-":
-                return named
-    return _hash(reading, "visitor", str(time // 86_400_000), found["ip"], agent)
+        fields = [quoted or plain for quoted, plain in _REST.findall(rest)]
+        stated += fields[reading.visitor_field - 1 : reading.visitor_field]
+    found = next((name for name in stated if name != "-" and _VISITOR.fullmatch(name)), "")
+    return found or cookies.get(SCRIPT_COOKIE) or cookies.get(COOKIE) or ""
+
+
+_truncated = ip_keeper("truncated", b"")
+
+
+@lru_cache(maxsize=16_384)
+def _network(address: str) -> str:
+    """The /24 or /48 of an address; what is none (a server may log names) as it is."""
+    return _truncated(address) or address
 
 
 def _hash(reading: Reading, *parts: str) -> str:
     """32 hex digits that nobody can make, or turn back, without the key."""
     text = "\n".join(("access log", reading.site, *parts))
-    return hmac.digest(reading.secret, text.encode(), "sha256").hex()[:32]
+    return hmac.digest(reading.keys[0][1], text.encode(), "sha256").hex()[:32]

@@ -43,8 +43,10 @@ def apply(
     changes = compare(wanted, there)
     written = [change.entry for change in changes if change.what != "same"]
     if not json:
-        _show(changes, others=len(there.keys() - {entry.key for entry in wanted}))
-    ask = not (yes or dry_run or json) and sys.stdin.isatty()
+        sites = {entry.site for entry in (*there.values(), *wanted) if entry.kind == "site"}
+        unknown = sorted({entry.site for entry in wanted} - sites)
+        _show(changes, others=len(there.keys() - {entry.key for entry in wanted}), unknown=unknown)
+    ask = not (yes or dry_run or json) and _is_asked()
     if written and ask and not typer.confirm(f"Write {_number(len(written), 'change')}?", default=True):
         raise typer.Abort
     if written and not dry_run:
@@ -60,15 +62,16 @@ def list_(
     site: Annotated[str, typer.Option(help="Only this site and its campaigns.")] = "",
     json: _Json = False,
 ) -> None:
-    """List the sites and campaigns that are in force now."""
+    """List the sites and campaigns: the period of each that is in force now, else the one to come."""
     from schemas.settings import current_settings
 
     entries = [entry for entry in asyncio.run(read_registry(current_settings())).values() if site in {"", entry.site}]
     current = _in_force(entries)
+    later = _to_come(entries, current)
     if json:
-        _print_json([_described(entry, entries) for entry in current])
+        _print_json([_described(entry, entries) for entry in (*current, *later)])
         return
-    _print_table(current, entries)
+    _print_table(current, later, entries)
 
 
 @campaigns.command()
@@ -105,7 +108,7 @@ def show(
             typer.echo(yaml.safe_dump([stated(entry)], sort_keys=False, allow_unicode=True), nl=False)
 
 
-def _show(changes: list[Change], others: int) -> None:
+def _show(changes: list[Change], others: int, unknown: list[str]) -> None:
     from streams.cli.registry_diff import describe
 
     for change in changes:
@@ -114,20 +117,20 @@ def _show(changes: list[Change], others: int) -> None:
     same = sum(change.what == "same" for change in changes)
     told = [f"{same} as they are"] if same else []
     told += [f"{others} not in the file, which stay"] if others else []
-    past = [change for change in changes if change.what == "changed" and not change.entry.valid_from]
+    past = [change for change in changes if change.what == "changed" and change.entry.valid_from <= _now()]
     if told:
-        typer.echo(f"besides: {', '.join(told)}")
+        typer.echo(f"{'besides' if same < len(changes) else 'nothing changes'}: {', '.join(told)}")
+    if unknown:
+        typer.echo(f"not registered, so that defaults hold for them: {', '.join(f'site {name}' for name in unknown)}")
     if past:
-        typer.echo("a change without `valid_from` holds for the past too, for all that comes in from now on")
+        typer.echo("a change of what is in force holds for the past too: what is there already is looked at again")
 
 
 def _in_force(entries: list[SiteEntry | CampaignEntry]) -> list[SiteEntry | CampaignEntry]:
     """Of each name the entry that holds now, sites first."""
-    import time
-
     from streams.cli.registry_diff import titles
 
-    now = time.time_ns() // 1_000_000
+    now = _now()
     found: dict[tuple[str, ...], SiteEntry | CampaignEntry] = {}
     for entry in sorted(entries, key=lambda entry: entry.valid_from):
         if entry.valid_from <= now:
@@ -135,12 +138,25 @@ def _in_force(entries: list[SiteEntry | CampaignEntry]) -> list[SiteEntry | Camp
     return sorted(found.values(), key=lambda entry: (entry.kind != "site", *titles(entry).values()))
 
 
-def _force(entry: SiteEntry | CampaignEntry, current: list[SiteEntry | CampaignEntry]) -> str:
-    import time
+def _to_come(
+    entries: list[SiteEntry | CampaignEntry], current: list[SiteEntry | CampaignEntry]
+) -> list[SiteEntry | CampaignEntry]:
+    """The first entry of each name that none is in force of yet, sites first."""
+    from streams.cli.registry_diff import titles
 
+    known = {tuple(titles(entry).values()) for entry in current}
+    found: dict[tuple[str, ...], SiteEntry | CampaignEntry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.valid_from):
+        name = tuple(titles(entry).values())
+        if name not in known:
+            found.setdefault(name, entry)
+    return sorted(found.values(), key=lambda entry: (entry.kind != "site", *titles(entry).values()))
+
+
+def _force(entry: SiteEntry | CampaignEntry, current: list[SiteEntry | CampaignEntry]) -> str:
     if entry in current:
         return "in force now"
-    return "to come" if entry.valid_from > time.time_ns() // 1_000_000 else "past"
+    return "to come" if entry.valid_from > _now() else "past"
 
 
 def _described(entry: SiteEntry | CampaignEntry, entries: list[SiteEntry | CampaignEntry]) -> dict[str, Any]:
@@ -150,36 +166,67 @@ def _described(entry: SiteEntry | CampaignEntry, entries: list[SiteEntry | Campa
     return entry.model_dump(mode="json") | {"valid_from": moment(entry.valid_from), "in_force": force == "in force now"}
 
 
-def _print_table(current: list[SiteEntry | CampaignEntry], entries: list[SiteEntry | CampaignEntry]) -> None:
+def _print_table(
+    current: list[SiteEntry | CampaignEntry],
+    later: list[SiteEntry | CampaignEntry],
+    entries: list[SiteEntry | CampaignEntry],
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from streams.cli.registry_diff import moment, titles
+    from streams.cli.registry_diff import titles
 
-    periods = [tuple(titles(entry).values()) for entry in entries]
-    sites = Table("site", "domains", "currency", "time zone", "valid from", box=SIMPLE_HEAD, pad_edge=False)
-    table = Table("campaign", "site", "source / medium", "channel", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("goals", justify="right")
-    table.add_column("periods", justify="right")
-    table.add_column("valid from")
-    for entry in current:
-        since = moment(entry.valid_from) or "the beginning"
+    sites = Table("site", "domains", "currency", "time zone", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("campaign", "site", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("source / medium", overflow="fold")
+    table.add_column("channel")
+    table.add_column("dest.", justify="right")
+    for one in (sites, table):
+        one.add_column("from (UTC)", no_wrap=True)
+        one.add_column("until", no_wrap=True)
+    for entry in (*current, *later):
+        names = titles(entry)
+        after = [
+            other.valid_from for other in entries if titles(other) == names and other.valid_from > entry.valid_from
+        ]
+        time = [_moment(entry.valid_from), _moment(min(after)) if after else ""]
         if entry.kind == "site":
-            cells = [entry.site, ", ".join(entry.domains), entry.currency, entry.timezone, since]
+            cells = [entry.site, ", ".join(entry.domains), entry.currency, entry.timezone, *time]
             sites.add_row(*(Text(cell) for cell in cells))
             continue
         came = " / ".join(part for part in (entry.source, entry.medium) if part)
-        number = periods.count(tuple(titles(entry).values()))
-        cells = [entry.campaign, entry.site, came, entry.channel, str(len(entry.destinations)), str(number), since]
+        cells = [entry.campaign, entry.site, came, entry.channel, str(len(entry.destinations)), *time]
         table.add_row(*(Text(cell) for cell in cells))
     console = Console(width=None if sys.stdout.isatty() else 140)
     shown = [one for one in (sites, table) if one.row_count]
     for one in shown:
         console.print(one)
+    if later:
+        waiting = [entry.site if entry.kind == "site" else entry.campaign for entry in later]
+        console.print(Text(f"not in force yet: {', '.join(waiting)}"))
     if not shown:
         typer.echo("nothing is registered; `headwater campaigns apply FILE` does")
+
+
+def _moment(time_ms: int) -> str:
+    """A moment as short as it can be said."""
+    from streams.cli.registry_diff import moment
+
+    text = (moment(time_ms) or "the beginning").removesuffix("Z").replace("T", " ")
+    return text.removesuffix(":00").removesuffix(" 00:00")
+
+
+def _is_asked() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
+def _now() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
 
 
 def _number(count: int, noun: str) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -48,12 +50,16 @@ def demo(
 
     Ends with status 1 where ClickHouse and the truth differ, be it by a millionth.
     """
+    from pydantic import SecretStr
     from rich.console import Console
 
     from schemas.settings import Settings
     from streams.cli.demo_tables import WIDE
 
     settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    if not settings.api_keys.get_secret_value():
+        # The shop imports its costs, for which it needs a key.
+        settings = settings.model_copy(update={"api_keys": SecretStr(f"demo:{secrets.token_hex(16)}")})
     console = Console(stderr=json)
     if not console.is_terminal:
         console = Console(stderr=json, width=WIDE)
@@ -122,7 +128,7 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
     """Send, wait, compare, and print; returns the exit status."""
     import orjson
 
-    from streams.cli.demo_tables import channel_tables, difference_table
+    from streams.cli.demo_tables import channel_tables, cost_table, difference_table
     from streams.simulator import simulate
     from streams.simulator.compare import Difference
     from streams.simulator.ledger import read_ledger
@@ -131,7 +137,8 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
     settings = stack.settings
     end = _now()
     await _apply_registry(settings, registry(end))
-    simulation = await asyncio.to_thread(simulate, events, seed, end, settings.click_id_keys.get_secret_value())
+    keys = settings.click_id_keys.get_secret_value()
+    simulation = await asyncio.to_thread(simulate, events, seed, end, keys, costs=True)
     started = monotonic()
     sent, found, differing = await _send_and_wait(settings, simulation, console)
     ledger = await read_ledger(settings)
@@ -144,6 +151,7 @@ async def _show(stack: LocalStack, console: Console, events: int, seed: int, *, 
     seconds = monotonic() - started
     for table in channel_tables(found, CURRENCY, console.width):
         console.print(table)
+    console.print(cost_table(found, CURRENCY))
     conversions = sum(found.statuses.values())
     console.print(
         f"{events:,} events: {ledger.accepted:,} accepted, {ledger.duplicates:,} duplicates, "
@@ -186,11 +194,13 @@ async def _send_and_wait(
     """Send all events, and wait until ClickHouse says what the truth says, or says something else for good."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from streams.collector.keys import read_setting
     from streams.simulator.sender import send
 
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     expected = _expected(simulation.truth)
     url = f"http://{settings.collector_host}:{settings.collector_port}"
+    api_key = read_setting(settings.api_keys.get_secret_value(), "api_keys")[0][1].decode()
     with Progress(*columns, console=console) as progress:
         sending = progress.add_task("sent over HTTP", total=len(simulation.lines))
         arriving = progress.add_task("arrived in ClickHouse", total=expected)
@@ -200,7 +210,8 @@ async def _send_and_wait(
 
         watching = asyncio.create_task(_watch(settings, on_arrival))
         try:
-            sent = await send(simulation, url, now=_now, on_progress=lambda count: progress.advance(sending, count))
+            on_progress = partial(progress.advance, sending)
+            sent = await send(simulation, url, now=_now, api_key=api_key, on_progress=on_progress)
         finally:
             watching.cancel()
         found, differing = await _settle(settings, simulation.truth, sent, on_arrival)

@@ -1,4 +1,4 @@
-"""What the demo shows: the table of channels, and the table of what differs.
+"""What the demo shows: the table of channels, that of what they cost, and the table of what differs.
 
 Rule: only what was measured in ClickHouse is shown; amounts of different currencies are never added.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.simulator.compare import Difference, Measured
+    from streams.simulator.spent import Ratios
 
 MODELS: Final = ("last_touch", "last_non_direct", "first_touch", "linear", "time_decay", "position_based")
 HEADLINE_MODEL: Final = "last_non_direct"
@@ -70,6 +71,19 @@ def channel_tables(found: Measured, currency: str, width: int) -> list[Table]:
     ]
 
 
+def cost_table(found: Measured, currency: str) -> Table:
+    """Channels by cost in `currency`: cost, and what `headwater report` divides from it."""
+    rows = {key: ratios for key, ratios in found.ratios.items() if key.by in {"all", "channel"}}
+    lines = {key.name or TOTAL: ratios for key, ratios in rows.items() if key.currency == currency}
+    ordered = sorted(lines, key=lambda name: (name == TOTAL, -lines[name].cost, name))
+    others = sorted((key.currency, ratios.cost) for key, ratios in rows.items() if key.by == "all")
+    note = f"CPA, ROAS and ROI under {HEADLINE_MODEL}" + "".join(
+        f"; besides {name} {micros / 1e6:,.2f}" for name, micros in others if name != currency
+    )
+    names = [f"cost\n{currency}", "CPC", "CPM", "CPA", "ROAS", "ROI"]
+    return _table(note, names, {name: _costs(lines[name]) for name in ordered})
+
+
 def difference_table(differences: Sequence[Difference]) -> Table:
     """The first differences between the truth and ClickHouse."""
     more = len(differences) - MOST_DIFFERENCES
@@ -84,6 +98,11 @@ def difference_table(differences: Sequence[Difference]) -> Table:
 def _results(conversions: int, visits: int, revenue: int) -> list[str]:
     rate = f"{conversions / visits / 10_000:.2f} %" if visits else "-"
     return [f"{conversions / 1e6:,.2f}", rate, f"{revenue / 1e6:,.2f}"]
+
+
+def _costs(ratios: Ratios) -> list[str]:
+    cost, *prices = ("-" if micros is None else f"{micros / 1e6:,.2f}" for micros in ratios[:5])
+    return [cost, *prices, "-" if ratios.roi is None else f"{ratios.roi / 1e4:,.0f} %"]
 
 
 def _table(note: str, names: Sequence[str], lines: dict[str, list[str]]) -> Table:

@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import sys
 import time
+import zlib
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -49,7 +50,7 @@ def pieces(path: Path, told: Callable[[int], None]) -> Iterator[bytes]:
             while piece := content.read(PIECE):
                 told(file.tell())
                 yield piece
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 

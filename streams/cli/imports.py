@@ -1,7 +1,7 @@
 """``headwater import``: costs and conversions from files, and visits from web servers' logs.
 
-Rule: the same code as behind ``/import/...``; a file read twice counts once. What is refused is told line by line on
-stderr; the exit status is 1 where nothing at all was accepted.
+Rule: the same code as behind ``/import/...``; a file read twice counts once, gzipped or not. What is refused is told
+line by line on stderr; the exit status is 1 where lines were refused and nothing at all was accepted.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def _put(settings: Settings, kind: Kind, files: list[Path]) -> list[tuple[
             await log.append([*intake.records, *intake.dead_letters])
 
         for path in files:
-            reader = Reader(kind, file=path.name, time=int(path.stat().st_mtime * 1000))
+            reader = Reader(kind, file=path.name.removesuffix(".gz"), time=int(path.stat().st_mtime * 1000))
             origin = Origin(time.time_ns() // 1_000_000, "", None, keep_ip=keep_ip)
             tally = Tally()
             with import_files.progress(path) as told:
@@ -117,7 +117,9 @@ async def _send(settings: Settings, kind: Kind, files: list[Path], collector: st
     timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         for path in files:
-            asked = {"file": path.name} | ({"time": str(int(path.stat().st_mtime * 1000))} if kind == "cost" else {})
+            asked = {"file": path.name.removesuffix(".gz")}
+            if kind == "cost":
+                asked["time"] = str(int(path.stat().st_mtime * 1000))
             try:
                 with import_files.progress(path) as told:
                     body = import_files.stream(path, told)

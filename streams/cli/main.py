@@ -26,6 +26,7 @@ COMMANDS = {
     "import": "imports",
     "simulate": "simulate",
     "attribute": "attribute",
+    "dead-letters": "dead_letters",
     "sql": "sql",
     "report": "report",
     "explain": "explain",

@@ -89,6 +89,8 @@ def stated(entry: SiteEntry | CampaignEntry) -> dict[str, Any]:
     """What an entry says beyond the defaults, as a registry file would state it."""
     said = entry.model_dump(mode="json", exclude_defaults=True)
     said.pop("kind", None)
+    for destination in said.get("destinations", ()):
+        destination |= {name: _whole(value) for name, value in destination.items()}
     if entry.valid_from:
         said["valid_from"] = moment(entry.valid_from)
     return {name: said[name] for name in sorted(said, key=lambda name: (name not in _NAMES, name == "valid_from"))}
@@ -120,5 +122,10 @@ def _shown(value: Any) -> str:
     import json
 
     if isinstance(value, dict):
-        value = {name: inner for name, inner in value.items() if inner not in (None, [], {}, "")}
-    return json.dumps(value, ensure_ascii=False)
+        value = {name: _whole(inner) for name, inner in value.items() if inner not in (None, [], {}, "")}
+    return json.dumps(_whole(value), ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """A number without decimals where it has none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -164,11 +164,12 @@ class Collector:
         return text_response(200, "ok\n")
 
     async def _readyz(self, _request: Request) -> Response:
+        state = self._desk.events.state
         if not self._desk.events.ready:
-            return text_response(503, "Kafka is not reachable\n")
+            return text_response(503, f"{state}\n")
         if not self._desk.campaigns.ready:
             return text_response(503, "the campaigns are not read yet\n")
-        return text_response(200, "ready\n")
+        return text_response(200, f"ready: {state}\n" if state else "ready\n")
 
     async def _render_metrics(self, _request: Request) -> Response:
         self._metrics.ready.set(self.ready)

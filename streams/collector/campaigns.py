@@ -110,8 +110,8 @@ class CampaignFollower:
         consumer = AIOKafkaConsumer(
             **self._options, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
         )
-        await consumer.start()
         try:
+            await consumer.start()
             # Only what exists is asked for: a broker might create a topic that is asked for by name.
             if TOPIC not in await consumer.topics():
                 raise Unavailable(f"Kafka lacks the topic {TOPIC}; `headwater topics` creates it")

@@ -64,6 +64,7 @@ class Desk:
             opted_out(headers),
             doubt_of_headers(headers),
             self.rules.keep_ip,
+            request.keyed,
         )
 
     async def keep(self, intake: Intake) -> None:
@@ -96,7 +97,7 @@ class Desk:
 
     async def refuse(self, value: bytes, refusal: Refused, origin: Origin) -> None:
         """Keep what is refused as a whole. Raises `Unavailable`."""
-        await self.events.append([dead_letter(value, refusal, origin.received_at)])
+        await self.events.append([dead_letter(value, refusal, origin)])
         self.count_refused(refusal.reason)
 
     def remember(self, visitor_id: str, request: Request) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Where the collector keeps events: the `EventLog` protocol, and the records it takes.
 
-Rule: ``append`` returns when every record is kept, and raises `Unavailable` where one may not be. `KafkaLog` is the one
-in use.
+Rule: ``append`` returns when every record is kept, and raises `Unavailable` where one may not be. `SpooledLog` is the
+one in use: Kafka, and a disk while Kafka is away.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class EventLog(Protocol):
     @property
     def ready(self) -> bool:
         """Whether events can be kept at the moment."""
+
+    @property
+    def state(self) -> str:
+        """What an operator should know of it, in a line; '' where all is as always."""
 
     async def append(self, records: Sequence[Record]) -> None:
         """Keep `records`; returns when all of them are kept, raises `Unavailable` where one may not be."""

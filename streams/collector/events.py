@@ -48,7 +48,7 @@ async def post_events(desk: Desk, request: Request) -> Response:
 
 def too_slow() -> Response:
     """What a client is told whose body did not come; the connection is of no more use."""
-    return error_response(408, "the body did not arrive in time", ("connection", "close"))
+    return error_response(408, "the body did not arrive whole, or not in time", ("connection", "close"))
 
 
 def preflight(origins: Origins, request: Request) -> Response:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 Kind = Literal["cost", "conversion"]
 Form = Literal["csv", "jsonl"]
 BATCH: Final = 500
-"""Lines that are kept together."""
+"""Most lines that are kept together."""
+BATCH_BYTES: Final = 1_000_000
+"""As many bytes are enough, since long lines are held too."""
 MAX_LISTED: Final = 1_000
 """Refused lines that are told one by one; all of them are counted."""
 MAX_COLUMNS: Final = 200
@@ -170,14 +172,15 @@ async def take_lines(
 
     Raises `Unacceptable` where the header is wrong, and what `keep` and `chunks` raise.
     """
-    intake = Intake([], [], [], [])
+    intake, size = Intake([], [], [], []), 0
     async for chunk in chunks:
         for line in reader.feed(chunk):
             _take(intake, line, origin, secret)
-            if len(intake.records) + len(intake.dead_letters) >= BATCH:
+            size += len(line.raw)
+            if len(intake.records) + len(intake.dead_letters) >= BATCH or size >= BATCH_BYTES:
                 await keep(intake)
                 tally.add(intake)
-                intake = Intake([], [], [], [])
+                intake, size = Intake([], [], [], []), 0
     for line in reader.end():
         _take(intake, line, origin, secret)
     if intake.records or intake.dead_letters:
@@ -203,7 +206,7 @@ def _take(intake: Intake, line: Line, origin: Origin, secret: bytes) -> None:
             refusal = error
     if refusal is not None:
         intake.rejected.append(Rejection(index=line.number, reason=refusal.reason, detail=refusal.detail))
-        intake.dead_letters.append(dead_letter(stated, refusal, origin.received_at))
+        intake.dead_letters.append(dead_letter(stated, refusal, origin))
 
 
 def _check_size(raw: bytes) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from schemas.errors import Refused, Unavailable
 from schemas.events import read_time
 from streams.collector.desk import refusal_response
-from streams.collector.events import too_slow
 from streams.collector.import_lines import Reader, Tally, form_of, take_lines
 from streams.collector.intake import Origin, Unacceptable
 from streams.collector.messages import BodyTooSlow, Request, Response, error_response, json_response
@@ -40,11 +39,13 @@ async def post_import(desk: Desk, request: Request, kind: Kind) -> Response:
         return refusal_response(400, refusal)
     tally = Tally()
     try:
+        _check_length(request)
         return await _take(desk, request, reader, tally)
     except _TooLong:
         return json_response(413, {"error": f"more than {MAX_BYTES:,} bytes; send it in parts"} | tally.answer())
     except BodyTooSlow:
-        return too_slow()
+        told = {"error": "the file did not arrive whole, or not in time; send it again, what is kept counts once"}
+        return json_response(408, told | tally.answer(), ("connection", "close"))
     except Unavailable as error:
         told = {"error": f"{error}; send the file again, what is kept counts once"} | tally.answer()
         return json_response(503, told, ("retry-after", "1"))
@@ -74,6 +75,13 @@ async def _take(desk: Desk, request: Request, reader: Reader, tally: Tally) -> R
 
 class _TooLong(Exception):  # noqa: N818 - an answer, not a failure of ours
     """A file is longer than is taken."""
+
+
+def _check_length(request: Request) -> None:
+    """Refuse a file that says that it is too long before it is read. Raises `_TooLong`."""
+    stated = request.headers.get("content-length") or ""
+    if stated.isascii() and stated.isdecimal() and int(stated) > MAX_BYTES:
+        raise _TooLong
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

@@ -33,15 +33,20 @@ MAX_EVENTS: Final = 500
 """Events of one request (contract, section 6)."""
 MAX_BODY_BYTES: Final = 8_000_000
 """One request; as a dead letter it must fit its topic (`schemas.topics.LARGE_BYTES`)."""
+MAX_VALUES: Final = 200_000
+"""Values of one request, by the characters that part them: in memory the smallest take thirty times their bytes."""
 MAX_USER_AGENT: Final = 2048
 MAX_DEPTH: Final = 16
 """How deeply an event's unknown fields may be nested."""
 _MAX_DETAIL: Final = 500
 
 _CLICK_ID_PARAMETER: Final = re.compile(r"([?&#])hw_cid=[^&#]*&?")
+_STATED_IP: Final = re.compile(rb'("ip"\s*:\s*)("(?:[^"\\]|\\.)*")')
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _LINKED: Final = (*TOUCHES, "conversion")
 """Events that Global Privacy Control takes the visitor from; a consent statement is about that very visitor."""
+_WITH_A_KEY: Final = ("cost", "verdict", "adjustment")
+"""Events that no visitor's browser has to tell: they spend, withdraw and judge."""
 _NUMBERS: Final = ("time", "sent_at", "from", "to", "impressions", "clicks", "schema")
 _raw_parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -59,6 +64,8 @@ class Origin(NamedTuple):
     """Why nobody may ever see the answer."""
     keep_ip: Callable[[str], str] = str
     """What may be kept of an address that an event states."""
+    keyed: bool = True
+    """Whether a key proves that it is the shop's own word, or nobody has one."""
 
 
 class Rejection(TypedDict):
@@ -92,6 +99,8 @@ def read_body(body: bytes, origin: Origin, secret: bytes) -> Intake:
 
     `secret` keys the visitor ids that stand in where consent is denied. Raises `Unacceptable`.
     """
+    if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+        raise Unacceptable(413, Refused("too_large", f"more than {MAX_VALUES:,} values in one request"))
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -121,6 +130,8 @@ def take_event(data: dict[str, Any], origin: Origin, secret: bytes) -> Record:
         data["consent"] = "denied"
     if data.get("consent") == "denied" and kind != "consent":
         unlink(data, secret)
+    if not origin.keyed and kind in _WITH_A_KEY:
+        raise Refused("schema", f"type: {kind} is taken with an API key alone")
     event = read_event(data)
     kind = event.get("type", "cost")
     settle(event, event.get("sent_at"))
@@ -168,8 +179,8 @@ def unlink(data: dict[str, Any], secret: bytes) -> None:
     if data.get("type") in TOUCHES or data.get("visitor_id"):
         event = f"{data.get('site')}\n{data.get('type')}\n{data.get('event_id')}"
         data["visitor_id"] = hmac.digest(secret, event.encode(), "sha256").hex()[:32]
-    data.pop("click_id", None)
-    data.pop("user_id", None)
+    for name in ("click_id", "user_id", "ip"):
+        data.pop(name, None)
     for name in ("url", "referrer"):
         address = data.get(name)
         if isinstance(address, str) and "hw_cid=" in address:
@@ -204,8 +215,9 @@ def is_deeper(value: object, levels: int) -> bool:
     return any(is_deeper(item, levels - 1) for item in inner)
 
 
-def dead_letter(value: bytes, refusal: Refused, time: int, key: str | None = None) -> Record:
-    """The record in ``dead-letters`` for what was refused at `time` (milliseconds)."""
+def dead_letter(value: bytes, refusal: Refused, origin: Origin) -> Record:
+    """The record in ``dead-letters`` for what was refused: its bytes as they came, but for addresses of people."""
+    time = origin.received_at
     headers = [
         ("reason", refusal.reason.encode()),
         ("detail", refusal.detail[:_MAX_DETAIL].encode()),
@@ -214,7 +226,21 @@ def dead_letter(value: bytes, refusal: Refused, time: int, key: str | None = Non
         ("offset", b""),
         ("time", b"%d" % time),
     ]
-    return Record("dead-letters", key, value, time, headers)
+    return Record("dead-letters", None, without_addresses(value, origin.keep_ip), time, headers)
+
+
+def without_addresses(text: bytes, keep_ip: Callable[[str], str]) -> bytes:
+    """`text` (JSON, or something like it) with what may be kept of each address that stands under ``ip`` in it."""
+
+    def replaced(found: re.Match[bytes]) -> bytes:
+        try:
+            stated = orjson.loads(found[2])
+        except orjson.JSONDecodeError:
+            return found[1] + b'""'
+        kept = keep_ip(stated)
+        return found[0] if kept == stated else found[1] + orjson.dumps(kept)
+
+    return _STATED_IP.sub(replaced, text)
 
 
 def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> Intake:
@@ -275,4 +301,4 @@ def _check_size(raw: bytes) -> None:
 
 def _reject(intake: Intake, index: int, raw: bytes, refusal: Refused, origin: Origin) -> None:
     intake.rejected.append(Rejection(index=index, reason=refusal.reason, detail=refusal.detail))
-    intake.dead_letters.append(dead_letter(raw, refusal, origin.received_at))
+    intake.dead_letters.append(dead_letter(raw, refusal, origin))

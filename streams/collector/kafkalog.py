@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
 
 from schemas.errors import Unavailable
 from streams.core.ids import partition_of
@@ -43,6 +43,8 @@ BATCH_BYTES: Final = 512 * 1024
 PENDING_BYTES: Final = 64 * 1024 * 1024
 """Most that may wait for Kafka; beyond it events are refused at once (503), so memory stays flat."""
 LARGEST_REQUEST: Final = 32 * 1024 * 1024
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
+"""What Kafka will say of these records tomorrow too."""
 RECORDS_PER_PRODUCER: Final = 1_000_000_000
 _SWEEP_S: Final = 0.25
 _PROBE_S: Final = 5.0
@@ -55,10 +57,16 @@ class _Batch:
     builder: BatchBuilder
     born: float
     waiters: list[asyncio.Future[Unavailable | None]] = field(default_factory=list)
+    patient: list[asyncio.Future[Unavailable | None]] = field(default_factory=list)
     size: int = 0
     records: int = 0
 
     def settle(self, error: Unavailable | None) -> None:
+        self.settle_waiters(error)
+        self.waiters, self.patient = self.patient, []
+        self.settle_waiters(error)
+
+    def settle_waiters(self, error: Unavailable | None) -> None:
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(error)
@@ -116,6 +124,11 @@ class KafkaLog:
         """Whether a producer is connected and Kafka answered it lately."""
         return self._producer is not None and self._reachable
 
+    @property
+    def state(self) -> str:
+        """'' where it is ready."""
+        return "" if self.ready else "Kafka is not reachable"
+
     async def open(self) -> None:
         """Begin to connect."""
         self._loop = asyncio.get_running_loop()
@@ -138,8 +151,11 @@ class KafkaLog:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def append(self, records: Sequence[Record]) -> None:
-        """Keep `records`; returns when Kafka has all of them, raises `Unavailable` where it may not have one."""
+    async def append(self, records: Sequence[Record], *, patient: bool = False) -> None:
+        """Keep `records`; returns when Kafka has all of them, raises `Unavailable` where it may not have one.
+
+        `patient`: what is on its way is waited for beyond the deadline, until its outcome is known.
+        """
         if not self._lanes or self._closed:
             raise Unavailable("Kafka is not reachable")
         if self._pending > PENDING_BYTES:
@@ -150,7 +166,7 @@ class KafkaLog:
         waiters = []
         for batch in batches:
             waiter: asyncio.Future[Unavailable | None] = self._loop.create_future()
-            batch.waiters.append(waiter)
+            (batch.patient if patient else batch.waiters).append(waiter)
             waiters.append(waiter)
         if self._timer is None:
             self._timer = self._loop.call_later(LINGER_S, self._flush)
@@ -204,6 +220,7 @@ class KafkaLog:
             await (await producer.send_batch(batch.builder, lane.topic, partition=lane.partition))
         except KafkaError as failure:
             error = Unavailable(f"Kafka did not take an event: {failure!r}")
+            error.__cause__ = failure
             if producer is self._producer:
                 log.warning("produce_failed", topic=lane.topic, partition=lane.partition, error=repr(failure))
                 self._worn.set()
@@ -242,7 +259,7 @@ class KafkaLog:
             for lane in self._every_lane():
                 if lane.sending is not None and lane.sending.born < before:
                     self._reachable = False
-                    lane.sending.settle(late)
+                    lane.sending.settle_waiters(late)
                 while lane.full and lane.full[0].born < before:
                     self._release(lane.full.popleft(), late)
                 if lane.open is not None and lane.open.born < before:

@@ -28,25 +28,29 @@ class Limiter:
         return len(self._paid)
 
     def take(self, sender: str, now: float, cost: float = 1.0) -> float:
-        """Let a request of `sender` in at `now` (seconds) and return 0, or return the seconds to wait.
-
-        A `cost` of 0 only looks.
-        """
+        """Let a request of `sender` in at `now` (seconds) and return 0, or return the seconds to wait."""
         if not self._step:
             return 0.0
         debt = max(self._paid.get(sender, now), now) + cost * self._step
         late = debt - now - self._burst
         if late > 1e-9:
             return late
-        if cost:
-            self._note(sender, debt, now)
+        self._note(sender, debt, now)
         return 0.0
 
+    def look(self, sender: str, now: float) -> float:
+        """What `take` would say, of a sender who is charged only if it fails; nothing is taken."""
+        late = self._paid.get(sender, now) + self._step - now - self._burst
+        return late if self._step and late > 1e-9 else 0.0
+
     def fine(self, sender: str, now: float, cost: float) -> None:
-        """Charge `sender` for a failure, whatever it owes already; it never owes more than one burst."""
+        """Charge `sender` for a failure, whatever it owes already.
+
+        The next one has to wait, and no longer than for this one: the address may get another owner.
+        """
         if self._step:
             debt = max(self._paid.get(sender, now), now) + cost * self._step
-            self._note(sender, min(debt, now + self._burst), now)
+            self._note(sender, min(debt, now + self._burst + cost * self._step), now)
 
     def _note(self, sender: str, debt: float, now: float) -> None:
         self._paid[sender] = debt

@@ -23,7 +23,10 @@ _COOKIE_VALUE: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
 
 
 class RequestHeaders(Protocol):
-    """Request headers by lower-case name; of a repeated one the first."""
+    """Request headers by lower-case name; of a repeated one the first. One that is not ASCII has no value."""
+
+    def __contains__(self, key: str) -> bool:
+        """Whether it was sent, with whatever value."""
 
     def get(self, key: str, default: None = None) -> str | None:
         """The value, or None."""
@@ -60,6 +63,8 @@ class Request:
     """Reads a body of any size piece by piece; raises `BodyTooSlow`."""
     client: Client | None = None
     """Whose it is, as far as proxies are believed; the collector states it."""
+    keyed: bool = True
+    """Whether an API key came with it, or none is set; the gate states it."""
 
     @property
     def sender(self) -> Client:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 IpMode = Literal["truncated", "hashed", "full", "none"]
 """What is kept of an address: its network (/24, /48), a keyed hash of it, all of it, or nothing."""
 _REMEMBERED: Final = 32_768
+_MAX_HOP: Final = 64
+"""No address with port and zone is longer; what is, is not remembered."""
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 """What IPv4 addresses begin with that IPv6 carries."""
 
@@ -86,19 +88,26 @@ class Clients:
         client = self._known(request.peer) or Client(request.peer, request.peer, "", exempt=False, trusted=False)
         if not client.trusted:
             return client
+        if "x-forwarded-for" not in request.headers:
+            return client
         # A client may have sent such a header too, and a proxy have added one of its own: all of them are one list.
         for part in reversed(",".join(request.headers.get_all("x-forwarded-for")).split(",")):
-            hop = self._known(part)
+            hop = self._known(part) if len(part) <= _MAX_HOP else None
             if hop is None:
-                break
+                # Whoever it is, it is not the proxy: what no limit holds for is the proxy's own.
+                return client._replace(exempt=False)
             client = hop
             if not client.trusted:
                 break
         return client
 
     def is_https(self, request: Request) -> bool:
-        """Whether the client spoke https, to us or to a trusted proxy."""
-        if request.scheme == "https":
+        """Whether the client spoke https, to us or to a proxy.
+
+        A trusted proxy says so, or the browser does: it sends `Sec-Fetch-Site` only where it spoke https, or to its
+        own machine (https://w3c.github.io/webappsec-fetch-metadata/).
+        """
+        if request.scheme == "https" or request.headers.get("sec-fetch-site") is not None:
             return True
         peer = self._known(request.peer)
         if peer is None or not peer.trusted:

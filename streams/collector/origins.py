@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 _REMEMBERED: Final = 4096
+_MAX_ORIGIN: Final = 300
+"""Scheme, the longest host name (RFC 1035: 253) and a port."""
 
 
 def read_origins(text: str) -> frozenset[str]:
@@ -43,6 +45,8 @@ class Origins:
         """What lets a page of `origin` read the answer, with a beacon's credentials; always that it depends on it."""
         if self._domains is not self._book.domains:
             self._domains, self._known = self._book.domains, {}
+        if len(origin) > _MAX_ORIGIN:
+            return [_VARY]
         known = self._known.get(origin)
         if known is None:
             if len(self._known) >= _REMEMBERED:
@@ -52,7 +56,7 @@ class Origins:
 
     def allows(self, origin: str) -> bool:
         """Whether pages of `origin`, as a browser states it, may read answers."""
-        if not origin.isascii() or not origin.isprintable():
+        if len(origin) > _MAX_ORIGIN or not origin.isascii() or not origin.isprintable():
             return False
         if ANY in self._listed or origin.lower() in self._listed or not self._domains:
             return True

@@ -101,5 +101,7 @@ def _name_visitor(desk: Desk, data: dict[str, Any], request: Request, headers: H
     if visitor_id is not None:
         data["visitor_id"] = visitor_id
         site = desk.campaigns.site(str(data.get("site")), desk.clock())
-        if may_set(data.get("consent"), site.consent_default) and not opted_out(request.headers):
+        # Before the registry is read nobody knows what the site's default is.
+        default = site.consent_default if desk.campaigns.ready else "denied"
+        if may_set(data.get("consent"), default) and not opted_out(request.headers):
             headers.append(desk.remember(visitor_id, request))

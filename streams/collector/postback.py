@@ -59,10 +59,13 @@ async def take_postback(desk: Desk, request: Request) -> Response:
         query = read_parameters(request.query)
         form = _read_form(body, request.headers.get("content-type")) if body else {}
     except BodyTooLarge:
+        desk.gate.charge(request)
         return error_response(413, f"a postback has at most {MAX_EVENT_BYTES:,} bytes")
     except BodyTooSlow:
+        desk.gate.charge(request)
         return too_slow()
     except (TooMany, _Unreadable) as error:
+        desk.gate.charge(request)
         return error_response(400, str(error))
     now = desk.clock()
     try:
@@ -79,7 +82,7 @@ async def take_postback(desk: Desk, request: Request) -> Response:
     try:
         record = take_event(_event(desk, stated, sender, origin), origin, desk.secret)
     except Refused as refusal:
-        await desk.events.append([dead_letter(told, refusal, now)])
+        await desk.events.append([dead_letter(told, refusal, origin)])
         desk.count_refused(refusal.reason)
         return refusal_response(400, refusal)
     await desk.keep(Intake([record], [], [], []))
@@ -142,7 +145,8 @@ def _name_event(desk: Desk, event: dict[str, Any], sender: Sender, now: int) -> 
         event["event_id"] = f"p-{digest.hexdigest()}"
     if not event.get("time"):
         # Not the signature's time: whose clock is behind would have converted before the click.
-        event["time"] = desk.repeats.first(str(event["event_id"]), now) if repeatable else now
+        told = f"{sender.partner}\n{event['event_id']}"
+        event["time"] = desk.repeats.first(told, now) if repeatable else now
 
 
 def _name_visitor(desk: Desk, event: dict[str, Any], now: int) -> None:
@@ -174,4 +178,5 @@ def _name_conversion(event: dict[str, Any], action: str) -> None:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
+    """A word as text; what is no statement as ''."""
+    return value if isinstance(value, str) else "" if value is None else str(value)

@@ -84,11 +84,15 @@ def location(url: str, click_id: str, values: Mapping[str, str] | None = None) -
     """
 
     def value(macro: re.Match[str]) -> str:
-        text = (values or {}).get(macro[1], "")
-        return "" if text in _DOTS else quote(text, safe="")
+        return quote((values or {}).get(macro[1], ""), safe="")
 
     address, hash_mark, fragment = url.partition("#")
-    address, fragment = (quote(MACRO.sub(value, part), safe=_SAFE) for part in (address, fragment))
+    address, query_mark, query = address.partition("?")
+    # Segment by segment: two macros side by side may each be a dot.
+    filled = [(part, MACRO.sub(value, part)) for part in address.split("/")]
+    path = "/".join("" if new != part and _plain(new) in _DOTS else new for part, new in filled)
+    address = path + query_mark + MACRO.sub(value, query)
+    address, fragment = quote(address, safe=_SAFE), quote(MACRO.sub(value, fragment), safe=_SAFE)
     if click_id:
         address += ("&" if urlsplit(address).query else "?" if "?" not in address else "") + f"hw_cid={click_id}"
     return address + hash_mark + fragment
@@ -131,6 +135,11 @@ def click_event(
     if parameters.get("consent") in {"granted", "denied", "unknown"}:
         event["consent"] = parameters["consent"]
     return event
+
+
+def _plain(segment: str) -> str:
+    """A part of a path as browsers read it, as far as dots go."""
+    return segment.replace("%2e", ".").replace("%2E", ".")
 
 
 def _share(text: str) -> float:

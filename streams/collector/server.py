@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import secrets
 import signal
 import socket
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.net import SocketSpec
 from granian.server.embed import Server
 from prometheus_client import REGISTRY
 
@@ -27,11 +29,11 @@ from schemas.errors import ConfigurationError, Unavailable
 from schemas.settings import kafka_client_options
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignFollower
-from streams.collector.kafkalog import KafkaLog
 from streams.collector.messages import BodyTooLarge, BodyTooSlow, Request
 from streams.collector.metrics import Metrics
 from streams.collector.networks import bare_address
 from streams.collector.rules import rules_of
+from streams.collector.spool import event_log
 from streams.core.ids import read_keys
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MAX_HEADER_BYTES: Final = 32 * 1024
-HEADERS_S: Final = 10
+HEADERS_S: Final = 10.0
 """Longest that a connection may take for a request's headers, or be idle."""
 BODY_S: Final = 15.0
 """Longest that a body may take."""
@@ -57,7 +59,9 @@ MAX_DROPPED_BYTES: Final = 64 * 1024 * 1024
 LEAST_BYTES_PER_S: Final = 1024
 """Slower than this a file may not come, taken over all of it."""
 CONNECTIONS: Final = 2048
-"""Requests at once; more wait in the socket's backlog."""
+"""Connections at once; more wait in the socket's backlog."""
+UNREAD_S: Final = 20.0
+"""Longest that a client may leave its answers unread; then the connection is cut."""
 
 
 def rsgi(collector: Collector, bodies: Bodies) -> Callable[[Any, Any], Awaitable[None]]:
@@ -113,7 +117,8 @@ class Bodies:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._reading[task] = asyncio.get_running_loop().time()
         try:
-            if length is not None and int(length) <= SMALL_BYTES:
+            # A body in chunks has the length that its chunks have, whatever is stated beside them.
+            if length is not None and int(length) <= SMALL_BYTES and headers.get("transfer-encoding") is None:
                 return cast("bytes", await protocol())
             return await self._read_large(protocol, limit)
         except asyncio.CancelledError:
@@ -130,8 +135,10 @@ class Bodies:
         """Piece by piece. Past `limit` the rest is read and dropped: a client that is cut off sees no answer."""
         body = bytearray()
         held = total = 0
+        ended = False
         try:
             async for chunk in protocol:
+                ended = _check_end(chunk, ended=ended)
                 total += len(chunk)
                 if total > MAX_DROPPED_BYTES:
                     break
@@ -157,7 +164,7 @@ class Bodies:
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         pieces = aiter(protocol)
-        waited, total = 0.0, 0
+        waited, total, ended = 0.0, 0, False
         while True:
             began = self._reading[task] = loop.time()
             try:
@@ -176,40 +183,43 @@ class Bodies:
                 self._reading.pop(task, None)
             waited += loop.time() - began
             total += len(piece)
+            ended = _check_end(piece, ended=ended)
             if waited > self._limit and total < waited * LEAST_BYTES_PER_S:
                 raise BodyTooSlow
-            yield piece
+            if piece:
+                yield piece
 
     async def cut_slow(self) -> None:
         """Cut clients that take too long, until cancelled."""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(min(1.0, self._limit))
             before = asyncio.get_running_loop().time() - self._limit
             for task in [task for task, began in self._reading.items() if began < before]:
                 del self._reading[task]
                 task.cancel()
 
 
+def _check_end(piece: bytes, *, ended: bool) -> bool:
+    """Whether a body has ended with `piece`; raises `BodyTooSlow` where it broke off.
+
+    granian gives one empty piece at the end, and another one before it where the connection failed: what came until
+    then looks whole, and its last line need not be.
+    """
+    if not piece and ended:
+        raise BodyTooSlow
+    return not piece
+
+
 async def serve(settings: Settings) -> None:
     """Run the collector of `settings` until a signal comes. Raises `ConfigurationError`."""
     check_port(settings.collector_host, settings.collector_port)
     options = kafka_client_options(settings)
-    events, follower = KafkaLog(options), CampaignFollower(options)
+    metrics = Metrics(REGISTRY)
+    events, follower = event_log(settings, metrics), CampaignFollower(options)
     keys = signing_keys(settings)
-    collector = Collector(events, follower.book, Metrics(REGISTRY), keys=keys, rules=rules_of(settings, keys[0][1]))
+    collector = Collector(events, follower.book, metrics, keys=keys, rules=rules_of(settings, keys[0][1]))
     bodies = Bodies()
-    server = Server(
-        rsgi(collector, bodies),
-        address=settings.collector_host,
-        port=settings.collector_port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000, max_buffer_size=MAX_HEADER_BYTES),
-        backlog=1024,
-        backpressure=CONNECTIONS,
-        websockets=False,
-        log_enabled=False,
-    )
+    server = listener(collector, bodies, settings.collector_host, settings.collector_port)
     async with AsyncExitStack() as stack:
         await events.open()
         stack.push_async_callback(events.close)
@@ -225,6 +235,34 @@ async def serve(settings: Settings) -> None:
         await server.serve()
         log.info("collector_stopping")
     log.info("collector_stopped")
+
+
+class Listener(Server):
+    """A server whose connections end where the client reads nothing: granian has no such limit, the kernel has one."""
+
+    def _init_shared_socket(self) -> None:
+        holder = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
+        with socket.socket(fileno=os.dup(holder.get_fd())) as listening:
+            # Connections inherit it. It ends those to hosts that are gone, too.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
+            listening.listen(self.backlog)
+        self._shd, self._ssp = holder, None
+
+
+def listener(collector: Collector, bodies: Bodies, host: str, port: int) -> Server:
+    """A server of `collector` that is not listening yet."""
+    return Listener(
+        rsgi(collector, bodies),
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=int(HEADERS_S * 1000), max_buffer_size=MAX_HEADER_BYTES),
+        backlog=1024,
+        backpressure=CONNECTIONS,
+        websockets=False,
+        log_enabled=False,
+    )
 
 
 def settle_memory() -> None:

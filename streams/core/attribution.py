@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from schemas.reasons import MODELS
+from streams.core.horizon import SAME_MS
 from streams.core.journeys import DIRECT
 from streams.core.models import WEIGHTS
 from streams.core.money import MILLION, split
@@ -99,9 +100,10 @@ def differs(new: Attribution, old: Attribution | None) -> bool:
 def duplicates(conversions: Iterable[tuple[Order, Sequence[Touch], str]]) -> set[str]:
     """Ids of the conversions that fall out by their site's policy; the earliest of each group stays.
 
-    `conversions`: (order, candidates, policy) for all of a visitor's conversions at one site.
+    `conversions`: (order, candidates, policy) for all of a visitor's conversions at one site. One that comes `SAME_MS`
+    after the one before it is the first of another group.
     """
-    seen: set[tuple[str, ...]] = set()
+    seen: dict[tuple[str, ...], int] = {}
     fallen = set()
     for order, candidates, policy in sorted(conversions, key=lambda c: (c[0]["time"], c[0]["conversion_id"])):
         if policy == "once_per_visitor":
@@ -113,15 +115,15 @@ def duplicates(conversions: Iterable[tuple[Order, Sequence[Touch], str]]) -> set
             group = (policy, order["action"], click["event_id"])
         else:
             continue
-        if group in seen:
+        if group in seen and order["time"] - seen[group] <= SAME_MS:
             fallen.add(order["conversion_id"])
-        seen.add(group)
+        seen[group] = order["time"]
     return fallen
 
 
 def attribute_journey(journey: Journey, orders: Sequence[tuple[Order, str]]) -> list[Attribution]:
     """Attribute all of a visitor's conversions: (order, duplicate policy) each, results in the same order."""
-    found = [(order, journey.candidates(order["time"]), policy) for order, policy in orders]
+    found = [(order, journey.candidates(order["time"], order.get("named_at", 0)), policy) for order, policy in orders]
     fallen = duplicates(found)
     return [
         attribute(order, candidates, duplicate=order["conversion_id"] in fallen) | {"order": order}

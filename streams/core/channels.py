@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from schemas.reasons import CHANNELS
 from streams.core.addresses import (
     NOTHING,
     PACKAGES,
@@ -94,7 +95,7 @@ _COUNTRY = re.compile(r"(?:com?\.)?[a-z]{2}|cat")
 class _Own:
     """What a site has of its own - hosts, providers, channels - prepared once for each version of its entry."""
 
-    __slots__ = ("channels", "hosts", "providers", "registrables", "site")
+    __slots__ = ("channel_names", "channels", "hosts", "providers", "registrables", "site")
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -104,6 +105,7 @@ class _Own:
         self.providers = {plain_host(host): True for host in site.providers_added}
         self.providers.update({plain_host(host): False for host in site.providers_removed})
         self.channels = OwnChannels(site.channels, site.sources) if site.channels or site.sources else None
+        self.channel_names = {name.casefold(): name for name in (*CHANNELS, *(rule.channel for rule in site.channels))}
 
     def passes_over(self, page: str, origin: str) -> bool:
         """Whether a referrer from `origin` is the site's own (on a page of host `page`) or a provider's."""
@@ -233,7 +235,7 @@ def classify(touch: Mapping[str, Any], registry: Registry) -> Classified:
     registered = registry.site(site, time)
     own = _sites.get(id(registered))
     if own is None or own.site is not registered:
-        own = _sites.keep(id(registered), _Own(registered))
+        own = _own_of(registered)
     url: str | None = get("url")
     query = read_query(url) if url else NOTHING
     referrer: str | None = get("referrer")
@@ -263,6 +265,38 @@ def classify(touch: Mapping[str, Any], registry: Registry) -> Classified:
     if query.unique:
         return _new(Classified, (*shared, query.evidence, query.hw_cid))
     return result
+
+
+def classify_statement(said: Mapping[str, Any], site: str, time: int, registry: Registry) -> dict[str, str]:
+    """Channel, source, medium and campaign of a statement of cost about a period that begins at `time` (ms).
+
+    Each is the first of what is stated and what the registry says of the campaign named; the channel else that of the
+    rules, where source and medium are both known. With less the campaign's traffic knows better than the rules: ''.
+    """
+    get = said.get
+    campaign, source, medium, channel = get("campaign", ""), get("source", ""), get("medium", ""), get("channel", "")
+    own = _own_of(registry.site(site, time))
+    entry = registry.campaign_in_any_case(campaign, site, time) if campaign else None
+    if channel:
+        channel = own.channel_names.get(channel.casefold(), channel)
+    if entry is not None:
+        campaign = entry.campaign
+        source = source or entry.source
+        medium = medium or entry.medium
+        channel = channel or entry.channel
+    if not channel and source and medium:
+        if own.channels is not None:
+            channel = _by_own_rules(own.channels, (source, medium, campaign, "", ""))
+        else:
+            channel = channel_of(source, medium, campaign)
+    return {"channel": channel, "source": source, "medium": medium, "campaign": campaign}
+
+
+def _own_of(site: Site) -> _Own:
+    own = _sites.get(id(site))
+    if own is None or own.site is not site:
+        own = _sites.keep(id(site), _Own(site))
+    return own
 
 
 class _Fields(NamedTuple):

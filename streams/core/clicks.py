@@ -154,18 +154,18 @@ def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) ->
 def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Event]]) -> None:
     """Judge a marked visitor's touches and attribute the conversions that the new events can change."""
     new_touches: dict[bytes, dict[str, Any]] = {}
-    stated = False
+    stated: list[int] = []
     for key, record in events:
         visitor.know(key, record)
         if record["type"] in _STATEMENTS:
-            stated = True
+            stated.append(record["time"])
             outcome.state("touches", record["visitor_id"].encode(), key, dumps(record), marked=True)
         else:
             new_touches[key] = record
-    visitor.judge(outcome, set(new_touches), all_again=stated)
+    visitor.judge(outcome, set(new_touches), stated)
     now = max(record["received_at"] for _, record in events)
     # A click with an id of ours takes the credit from its arrival, which may lie before it.
-    everything = stated or any(touch["type"] == "click" and "click_id" in touch for touch in new_touches.values())
+    everything = bool(stated) or any(touch["type"] == "click" and "click_id" in touch for touch in new_touches.values())
     times = [touch["time"] for touch in new_touches.values()]
     span = None if everything else (min(times), max(times))
     visitor.attribute(outcome, "verdict" if stated else "late_touch", now, span)

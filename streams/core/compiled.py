@@ -1,7 +1,8 @@
-"""The compiled twin of the core's hottest code, where there is one.
+"""The compiled twins of the hottest code, where there are any.
 
-Rule: `compiled` is the module `streams.core._plain`, or None where it was not compiled. Whoever has a faster way in it
-takes that and keeps the Python way beside it, which says what is right; ``make setup`` compiles where it can.
+Rule: `compiled` is the module `streams.core._plain`, and `bulk` the module `streams.core._bulk`, or None where they
+were not compiled. Whoever has a faster way in them takes that and keeps the Python way beside it, which says what is
+right; ``make setup`` compiles where it can.
 """
 
 from __future__ import annotations
@@ -11,5 +12,6 @@ from typing import Any
 
 try:
     compiled: Any = importlib.import_module("streams.core._plain")
+    bulk: Any = importlib.import_module("streams.core._bulk")
 except ImportError:
-    compiled = None
+    compiled = bulk = None

@@ -34,7 +34,7 @@ MAX_ORDER_BYTES: Final = LARGE_BYTES // 2
 """An order with more facts than fit takes no further ones."""
 MANY_FACTS: Final = 64
 """Fewer facts than this always fit: one takes at most 12 kB."""
-_SAME: Final = ("time", "visitor_id", "user_id", "click_id", "status", "currency", "value_micros")
+_SAME: Final = ("time", "visitor_id", "named_at", "user_id", "click_id", "status", "currency", "value_micros")
 
 
 def order_partition_key(event: Event) -> str:
@@ -103,8 +103,9 @@ def _add_fact(orders: dict[str, dict[str, Any]], name: str, event: Event, scope:
                 return False
             raise Refused("id_collision", f"event_id {fact['event_id']} came before with other content")
     merged = order["merged"] if order else None
-    if event["type"] == "adjustment" and merged and event["time"] - merged["time"] > MAX_ADJUSTMENT_AGE_MS:
-        raise Refused("too_old", "an adjustment more than 180 d after its conversion")
+    if merged and max(event["time"], event["received_at"]) - merged["time"] > MAX_ADJUSTMENT_AGE_MS:
+        kind = "an adjustment" if event["type"] == "adjustment" else "told again"
+        raise Refused("too_old", f"{kind} more than 180 d after its conversion")
     if len(facts) > MANY_FACTS and len(orjson.dumps(facts)) > MAX_ORDER_BYTES:
         raise Refused("too_large", f"the order has {len(facts):,} events already; there is no room for more")
     facts = [*facts, fact]
@@ -128,17 +129,18 @@ def merge_again(outcome: Outcome, view: View, order: dict[str, Any], now: int) -
         order = order | {"merged": merged}
         key = order["conversion_id"]
         outcome.state("orders", key.encode(), order_key(key), dumps(order))
-        _pass_on(outcome, view, order, before, now)
+        _pass_on(outcome, view, order, before, now, "registry")
 
 
-def _pass_on(outcome: Outcome, view: View, order: dict[str, Any], before: Order | None, now: int) -> None:
+def _pass_on(
+    outcome: Outcome, view: View, order: dict[str, Any], before: Order | None, now: int, cause: Cause = "adjustment"
+) -> None:
     """Send the merged conversion to its visitor's unit, or credit it here where no visitor is known."""
     merged = order["merged"]
-    if merged is None or (before is not None and all(merged[name] == before[name] for name in _SAME)):
+    if merged is None or (before is not None and all(merged[name] == before.get(name) for name in _SAME)):
         return
     whole = {name: order[name] for name in ("site", "conversion_id", "action", "order_id")} | merged
     visitor_id = merged["visitor_id"]
-    cause: Cause = "adjustment"
     if before is not None and before["visitor_id"] != visitor_id:
         cause = "moved"
         if before["visitor_id"]:
@@ -150,10 +152,12 @@ def _pass_on(outcome: Outcome, view: View, order: dict[str, Any], before: Order 
         here = {"order": whole, "gone": False, "cause": cause, "at": now}
         outcome.send("orders-by-visitor", visitor_id, dumps(here))
     else:
-        _credit_nobody(outcome, view, whole, now)
+        _credit_nobody(outcome, view, whole, now, cause)
 
 
-def _credit_nobody(outcome: Outcome, view: View, order: Order, now: int, *, moved: bool = False) -> None:
+def _credit_nobody(
+    outcome: Outcome, view: View, order: Order, now: int, cause: Cause = "adjustment", *, moved: bool = False
+) -> None:
     """Credit a conversion without a visitor to Direct; or withdraw that credit once a visitor is known."""
     value = view.get_many([attribution_key(b"", order["conversion_id"])])[0]
     old = orjson.loads(value) if value is not None else None
@@ -164,7 +168,7 @@ def _credit_nobody(outcome: Outcome, view: View, order: Order, now: int, *, move
     if old is None:
         outcome.unmatched += 1
     result = attribute(order | {"visitor_id": ""}, ()) | {"order": order}
-    report(outcome, b"", result, old, "adjustment", now)
+    report(outcome, b"", result, old, cause, now)
 
 
 def apply_orders_by_visitor(records: Sequence[Record], view: View, scope: Scope) -> Outcome:

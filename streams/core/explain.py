@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from streams.core.journeys import DIRECT
 from streams.core.models import WEIGHTS
+from streams.core.registry import MAX_LOOKBACK_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ NoCandidate = Literal[
     "arrival",
     "after_conversion",
     "lookback",
+    "visitor_named_late",
     "impression_beside_click",
     "beyond_500",
 ]
@@ -43,6 +45,7 @@ TEXTS: Final[dict[NoCandidate | NoCredit, str]] = {
     "arrival": "arrival of a click of ours, which counts instead",
     "after_conversion": "after the conversion",
     "lookback": "older than its lookback",
+    "visitor_named_late": "more than 90 days older than the event that named the visitor",
     "impression_beside_click": "an impression beside clicks or landings",
     "beyond_500": "between the first and the latest 499 candidates",
     "not_last": "a later touch takes it all",
@@ -70,9 +73,9 @@ class Judged:
     reasons: list[Why] = field(default_factory=list)
 
 
-def judge(journey: Journey, conversion_time: int) -> list[Judged]:
-    """Every touch of `journey`, in order, with regard to a conversion at that time (ms)."""
-    places = {id(touch): place for place, touch in enumerate(journey.candidates(conversion_time))}
+def judge(journey: Journey, conversion_time: int, named_at: int = 0) -> list[Judged]:
+    """Every touch of `journey`, in order, with regard to a conversion; `conversion_time`, `named_at` as `Journey` has."""
+    places = {id(touch): place for place, touch in enumerate(journey.candidates(conversion_time, named_at))}
     clicks = {
         touch["click_id"]: touch["event_id"]
         for touch in journey.touches
@@ -82,7 +85,7 @@ def judge(journey: Journey, conversion_time: int) -> list[Judged]:
     latest: Touch | None = None
     clicked = False
     for touch, role in zip(journey.touches, journey.roles, strict=True):
-        own = _own_reasons(journey, touch, conversion_time)
+        own = _own_reasons(journey, touch, conversion_time, named_at)
         if role:
             own.insert(0, _of_role(touch, role, latest, clicks))
         reasons.append(own)
@@ -116,7 +119,7 @@ def weightless(model: Model, candidates: Sequence[Touch]) -> list[NoCredit | Non
     return found
 
 
-def _own_reasons(journey: Journey, touch: Touch, conversion_time: int) -> list[Why]:
+def _own_reasons(journey: Journey, touch: Touch, conversion_time: int, named_at: int) -> list[Why]:
     """Why the touch itself is no candidate, its role aside; a lookback in ms."""
     found = []
     if not touch["valid"]:
@@ -125,15 +128,17 @@ def _own_reasons(journey: Journey, touch: Touch, conversion_time: int) -> list[W
     if age < 0:
         found.append(Why("after_conversion"))
     else:
-        lookback = journey._lookback(touch)  # noqa: SLF001  # the same rule, not another of the same words
+        lookback = journey.lookback(touch)
         if not lookback or age > lookback:
             found.append(Why("lookback", str(lookback)))
+        elif named_at - touch["time"] > MAX_LOOKBACK_MS:
+            found.append(Why("visitor_named_late"))
     return found
 
 
 def _of_role(touch: Touch, role: Any, latest: Touch | None, clicks: dict[str, str]) -> Why:
     if role == "arrival":
-        return Why("arrival", other=clicks[touch["hw_cid"]])
+        return Why("arrival", other=clicks.get(touch["hw_cid"], ""))
     if role == "continuation" and latest is not None:
         return Why("continuation", other=latest["event_id"])
     return Why(role)

@@ -120,6 +120,8 @@ def _parse(text: str) -> tuple[ClickId, str, bytes, bytes] | None:
         click = ClickId(visitor_id, campaign, base64.b64decode(nonce, validate=True), *rest)
     except (ValueError, TypeError, binascii.Error):
         return None
+    if (_encode(body), _encode(signature)) != (parts[1], parts[2]):
+        return None  # base64 has several texts for the same bytes; one click has one id
     if not (visitor_id and all(isinstance(part, str) for part in (visitor_id, campaign, name, click.site))):
         return None
     return click, name, body, signature

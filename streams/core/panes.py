@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from schemas.reasons import MODELS
-from streams.core.compiled import compiled
+from streams.core.compiled import bulk, compiled
 from streams.core.memo import Memo
 from streams.core.state import pane_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.core.outcome import Outcome
     from streams.core.state import View
 
@@ -108,19 +110,26 @@ def emit_panes(outcome: Outcome, view: View) -> None:
     changed = [(dimensions, numbers) for dimensions, numbers in outcome.pane_changes.items() if any(numbers)]
     if not changed:
         return
-    texts = [texts_of(dimensions[1:]) for dimensions, _ in changed]
-    keys = [b"[%d,%b" % (dimensions[0], text[0]) for (dimensions, _), text in zip(changed, texts, strict=True)]
-    state_keys = [pane_key(dimensions[0], key) for (dimensions, _), key in zip(changed, keys, strict=True)]
+    placed = _places(changed) if bulk is None else bulk.pane_keys(changed, texts_of)
     outputs, puts = outcome.into("panes", outcome.scope.partition), outcome.puts
     pane_value = write_value if compiled is None else compiled.pane_value
-    for (dimensions, numbers), text, key, state_key, old in zip(
-        changed, texts, keys, state_keys, view.get_many(state_keys), strict=True
-    ):
+    olds = view.get_many([state_key for _, _, state_key in placed])
+    for (dimensions, numbers), (text, key, state_key), old in zip(changed, placed, olds, strict=True):
         value = pane_value(dimensions[0], text[1], numbers, old)
         if value is None:
             value = write_value(dimensions[0], text[1], numbers, old)
         puts[state_key] = value
         outputs.append((key, value, [("k", state_key)], None))
+
+
+def _places(changed: Sequence[tuple[Any, list[int]]]) -> list[tuple[tuple[bytes, bytes], bytes, bytes]]:
+    """Of each pane by its dimensions: these as texts, its key, and its key in the state."""
+    found = []
+    for (minute, *names), _ in changed:
+        texts = texts_of(tuple(names))
+        key = b"[%d,%b" % (minute, texts[0])
+        found.append((texts, key, pane_key(minute, key)))
+    return found
 
 
 def write_value(minute: int, names: bytes, numbers: list[int], old: bytes | None) -> bytes:

@@ -9,7 +9,7 @@ conversion, a consent, a verdict) bears ``m`` too and leaves a mark beside it.
     v VISITOR m             mark: has consents, verdicts or conversions
     u CONVERSION            attribution without a visitor   from `attributions`
     o CONVERSION            order with its facts            from `orders`
-    s STATEMENT             cost statement                  from `spend`
+    s DAY GROUP STATEMENT   cost statement                  from `spend`
     p MINUTE KEY            pane                            from `panes`
 """
 
@@ -17,16 +17,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of keys and values; a store of another version is rebuilt from the topics."""
 
 VISITOR_PREFIX: Final = 17
 """Length of ``v`` and a visitor's hash."""
+SPEND_PREFIX: Final = 13
+"""Length of ``s``, a day and a group's hash."""
 
 
 class View(Protocol):
@@ -60,9 +62,14 @@ def order_key(conversion_id: str) -> bytes:
     return b"o" + bytes.fromhex(conversion_id)
 
 
-def spend_key(statement: bytes) -> bytes:
-    """Key of a cost statement, by its Kafka key."""
-    return b"s" + xxh3_128_digest(statement)
+def spend_prefix(day: int, group: bytes) -> bytes:
+    """What the keys of a group's cost statements about a day begin with; days since the epoch."""
+    return b"s" + day.to_bytes(4, "big") + xxh3_64_digest(group)
+
+
+def spend_key(day: int, group: bytes, statement: bytes) -> bytes:
+    """Key of a cost statement, by its day, its group and its Kafka key."""
+    return spend_prefix(day, group) + xxh3_128_digest(statement)
 
 
 def pane_key(minute: int, key: bytes) -> bytes:
@@ -88,6 +95,12 @@ class MemoryView:
         else:
             keys = self._entries
         return [(key, self._entries[key]) for key in sorted(keys) if key.startswith(prefix)]
+
+    def delete(self, key: bytes) -> None:
+        """Forget one entry, where it is there."""
+        self._entries.pop(key, None)
+        if key[:1] == b"v":
+            self._by_visitor.get(key[:VISITOR_PREFIX], set()).discard(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set one entry."""

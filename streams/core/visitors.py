@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from streams.core.attribution import attribute_journey, differs, withdraw
+from streams.core.horizon import ADJUSTMENT_MS, CONSENT_MS, REACH_MS
 from streams.core.journeys import Journey, Validity
 from streams.core.outcome import dumps
 from streams.core.panes import add_attribution, add_touch
@@ -19,7 +20,7 @@ from streams.core.registry import MAX_LOOKBACK_MS
 from streams.core.state import VISITOR_PREFIX, attribution_key, visitor_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from schemas.reasons import Cause
     from streams.core.attribution import Attribution
@@ -63,12 +64,14 @@ class Visitor:
             (s for s in statements if s["type"] == "consent"), (s for s in statements if s["type"] == "verdict")
         )
 
-    def judge(self, outcome: Outcome, new: set[bytes], *, all_again: bool) -> None:
-        """Judge the `new` touches, and where a statement came all others again; emit those that changed."""
+    def judge(self, outcome: Outcome, new: set[bytes], stated: Sequence[int]) -> None:
+        """Judge the `new` touches, and again those that statements made `stated` (ms) reach; emit what changed."""
         validity = self.validity()
+        since = min(stated, default=0) - REACH_MS
+        until = max(stated) + CONSENT_MS if stated else since
         for key, touch in self.touches.items():
             is_new = key in new
-            if not (is_new or all_again):
+            if not (is_new or since <= touch["time"] <= until):
                 continue
             site = self.scope.registry.site(touch["site"], touch["time"])
             reasons = validity.reasons(touch, site.consent_default)
@@ -140,6 +143,9 @@ class Visitor:
             return
         journey = Journey(orders[0][0]["site"], self.touches.values(), self.scope.registry)
         for result in attribute_journey(journey, orders):
+            # What came in time has been heard by now; what the result rests on may be forgotten.
+            if now - result["conversion_time"] > ADJUSTMENT_MS:
+                continue
             self._report(outcome, result, self.attributions.get(result["conversion_id"]), cause, now)
 
     def _report(self, outcome: Outcome, result: Attribution, old: Attribution | None, cause: Cause, now: int) -> None:

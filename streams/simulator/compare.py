@@ -1,7 +1,8 @@
 """Compares what ClickHouse says about the simulated shop with the truth, to the micro.
 
 Rule: everything is compared that analysts sum by channel and campaign: credits (twice: as the credits themselves, and
-as the minutes add up to them), traffic and cost, conversions by status, dead letters by reason.
+as the minutes add up to them), traffic, cost by hour, what `headwater report` divides from it, conversions by status,
+dead letters by reason.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from streams.simulator.spent import CostKey, RatioKey, Ratios
     from streams.simulator.truth import Credit, CreditKey, Traffic, TrafficKey, Truth
 
 
@@ -22,6 +24,8 @@ class Measured:
     credits: dict[CreditKey, Credit]
     kpis: dict[CreditKey, Credit]
     traffic: dict[TrafficKey, Traffic]
+    costs: dict[CostKey, int]
+    ratios: dict[RatioKey, Ratios]
     statuses: dict[str, int]
     touches: int
     unmatched: int
@@ -45,6 +49,8 @@ def differences(truth: Truth, found: Measured, repeated: Mapping[str, int] | Non
         *_compare("credits", truth.credits, found.credits),
         *_compare("kpis", truth.credits, found.kpis),
         *_compare("traffic", truth.traffic, found.traffic),
+        *_compare("costs", truth.costs, found.costs),
+        *_compare("ratios", truth.ratios, found.ratios),
         *_compare("conversions", truth.statuses, found.statuses),
         *_compare("touches", {"all": truth.touches}, {"all": found.touches}),
         *_compare("unmatched", {"all": truth.unmatched}, {"all": found.unmatched}),
@@ -62,7 +68,7 @@ def _compare(what: str, truth: Mapping[Any, Any], found: Mapping[Any, Any]) -> I
     for key in sorted({*truth, *found}):
         wanted, is_now = truth.get(key), found.get(key)
         if wanted != is_now:
-            name = " / ".join(part or "-" for part in key) if isinstance(key, tuple) else key
+            name = " / ".join(str(part) or "-" for part in key) if isinstance(key, tuple) else key
             yield Difference(f"{what} {name}", _figures(wanted), _figures(is_now))
 
 

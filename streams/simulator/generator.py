@@ -19,6 +19,7 @@ from streams.simulator.faults import broken_lines, collide, misshapen, mistimed
 from streams.simulator.journeys import DAY, HOUR, MINUTE, SECOND, Event, Visitor, make_visitor, pick_way
 from streams.simulator.orders import place_orders
 from streams.simulator.shop import CURRENCY, registry
+from streams.simulator.spending import state_costs
 from streams.simulator.truth import Knowledge, Truth, tell_truth
 
 SPAN_MS: Final = 6 * DAY + 12 * HOUR
@@ -31,6 +32,9 @@ BROKEN: Final = 0.003
 MISSHAPEN: Final = 0.004
 MISTIMED: Final = 0.003
 COLLISIONS: Final = 0.001
+COSTS: Final = 0.01
+"""Lines about costs, of all lines, where there are to be any; `MOST_COSTS` at most."""
+MOST_COSTS: Final = 240
 CLOCK_OFFSETS: Final = (-3 * DAY, -7 * HOUR, -11 * MINUTE, 25 * MINUTE, 2 * HOUR, 5 * DAY)
 
 
@@ -70,17 +74,19 @@ class Simulation:
         return self.first + self.last
 
 
-def simulate(events: int, seed: int, end_ms: int, keys: str = DEFAULT_KEYS) -> Simulation:
+def simulate(events: int, seed: int, end_ms: int, keys: str = DEFAULT_KEYS, *, costs: bool = False) -> Simulation:
     """Simulate a shop in exactly `events` lines, up to `end_ms` (milliseconds since the epoch).
 
-    `keys` sign click ids (``name:secret,...``, as in the settings). Raises `ValueError` for fewer than one event.
+    `keys` sign click ids (``name:secret,...``, as in the settings); `costs`: some lines are statements of cost, which a
+    collector takes as imports only. Raises `ValueError` for fewer than one event.
     """
     if events < 1:
         raise ValueError("a simulation has at least one event")
     rng = Random(f"{seed}/{events}/{end_ms}")  # noqa: S311 - a simulation, nothing secret
     faults = {name: int(events * part) for name, part in _FAULT_PARTS.items()}
     known = Knowledge()
-    written = _write_visitors(rng, events - sum(faults.values()), end_ms, keys, known)
+    about_costs = min(int(events * COSTS), MOST_COSTS) if costs else 0
+    written = _write_visitors(rng, events - sum(faults.values()) - about_costs, end_ms, keys, known)
     lines = [Line("accepted", event) for event in written]
     repeatable = [event for event in written if event["type"] != "verdict"]
     repeated = rng.sample(repeatable, min(faults["duplicates"], len(repeatable)))
@@ -93,6 +99,10 @@ def simulate(events: int, seed: int, end_ms: int, keys: str = DEFAULT_KEYS) -> S
     for _ in range(faults["mistimed"]):
         event, reason = mistimed(rng, end_ms)
         lines.append(Line(reason, event | {"received_at": end_ms}))
+    if about_costs:
+        spent, claiming = state_costs(rng, about_costs, SPAN_MS, end_ms, known)
+        lines += [Line(outcome, event) for outcome, event in spent]
+        last += [Line("id_collision", event) for event in claiming]
     first = _in_order_of_arrival(rng, lines, end_ms)
     counts = Counter(line.outcome for line in first + last)
     accepted, duplicates = counts.pop("accepted", 0), counts.pop("duplicate", 0)

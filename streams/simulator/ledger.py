@@ -1,8 +1,8 @@
 """Counts in Kafka what became of the events: accepted, duplicates, dead letters.
 
 Rule: counted from committed records alone, not from any process's own counters, so that it holds whatever died on the
-way: accepted touches and statements are in ``touches``, accepted facts of conversions in ``orders``; what else was read
-is a dead letter or a duplicate.
+way: accepted touches and what is said of them are in ``touches``, accepted facts of conversions in ``orders``, accepted
+statements of cost in ``spend``; what else was read is a dead letter or a duplicate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiokafka.structs import ConsumerRecord
 
-INPUTS: Final = ("clicks", "conversions")
+INPUTS: Final = ("clicks", "conversions", "costs")
 DEADLINE: Final = 30.0
 
 
@@ -50,11 +50,11 @@ async def read_ledger(settings: Settings) -> Ledger:
     """Read the topics to their present end. Raises `Unavailable` where that takes more than `DEADLINE` seconds."""
     read = 0
     touches: set[tuple[str, str, str]] = set()
-    facts: dict[bytes, int] = {}
+    facts: dict[tuple[str, bytes], int] = {}
     letters = {True: 0, False: 0}
     try:
         async with asyncio.timeout(DEADLINE):
-            async for record in _records(settings, (*INPUTS, "touches", "orders", "dead-letters")):
+            async for record in _records(settings, (*INPUTS, "touches", "orders", "spend", "dead-letters")):
                 if record.topic in INPUTS:
                     read += 1
                 elif record.topic == "dead-letters":
@@ -64,7 +64,8 @@ async def read_ledger(settings: Settings) -> Ledger:
                     if record.topic == "touches":
                         touches.add((value["site"], value["visitor_id"], value["event_id"]))
                     else:
-                        facts[bytes(record.key)] = len(value["facts"])
+                        told = value["facts" if record.topic == "orders" else "events"]
+                        facts[record.topic, bytes(record.key)] = len(told)
     except TimeoutError:
         raise Unavailable(f"Kafka's topics could not be read to their end in {DEADLINE:g} s") from None
     return Ledger(read, len(touches) + sum(facts.values()), letters[False], letters[True])

@@ -1,4 +1,4 @@
-"""Sends a simulation to a collector over HTTP: arrays of events on several connections, single pages by pixel.
+"""Sends a simulation to a collector over HTTP: arrays of events, single pages by pixel, costs as files to be imported.
 
 Rule: a line counts as sent only when the collector has acknowledged it; until then it is sent again, so a line can
 arrive twice. Which lines may have is counted, for they can add to duplicates and dead letters.
@@ -7,6 +7,8 @@ arrive twice. Which lines may have is counted, for they can add to duplicates an
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 250
 CONNECTIONS: Final = 4
+COST_LINES: Final = 40
+"""Of one file of costs."""
 PIXEL_EVERY: Final = 50
 """One in so many landings goes by pixel."""
 PATIENCE: Final = 120.0
@@ -59,6 +63,8 @@ class Request:
 
     lines: Sequence[Line]
     route: str = "/events"
+    file: str = ""
+    """The name of a file to be imported."""
 
 
 async def send(
@@ -66,6 +72,7 @@ async def send(
     url: str,
     *,
     now: Callable[[], int],
+    api_key: str = "",
     rate: float | None = None,
     on_progress: Callable[[int], object] = int,
     connections: int = CONNECTIONS,
@@ -73,25 +80,36 @@ async def send(
 ) -> Sent:
     """Send every line of `simulation` to the collector at `url`, the last part after all others are acknowledged.
 
-    `now` is the wall clock in milliseconds since the epoch, for what senders say of their clocks; `rate`: events a
-    second at most; `on_progress` is told how many lines have just been acknowledged. Raises `Unavailable` when nothing
-    was acknowledged for `patience` seconds, `CollectorRefused`.
+    `now` is the wall clock in milliseconds since the epoch, for what senders say of their clocks; `api_key` is needed
+    where there are statements of cost; `rate`: events a second at most; `on_progress` is told how many lines have just
+    been acknowledged. Raises `Unavailable` when nothing was acknowledged for `patience` seconds, `CollectorRefused`.
     """
     sent = Sent()
     async with _session(url, connections) as session:
-        sender = _Sender(session, now, sent, on_progress, patience)
+        sender = _Sender(session, now, sent, on_progress, patience, api_key)
         for part in (simulation.first, simulation.last):
             await sender.send_all(requests(part), connections, rate)
     return sent
 
 
 def requests(lines: Sequence[Line], batch: int = BATCH) -> Iterator[Request]:
-    """Lines as requests: arrays of up to `batch` events; what is no event goes alone, and some landings by pixel."""
+    """Lines as requests: arrays of up to `batch` events; what is no event goes alone, and some landings by pixel.
+
+    Statements of cost are gathered in files, CSV and JSON lines in turn.
+    """
     events: list[Line] = []
-    pages = 0
+    costs: list[Line] = []
+    files = pages = 0
     for line in lines:
         if line.event is None:
             yield Request([line])
+            continue
+        if line.event["type"] == "cost":
+            costs.append(line)
+            if len(costs) == COST_LINES:
+                files += 1
+                yield _file(costs, files)
+                costs = []
             continue
         if line.outcome == "accepted" and line.event["type"] == "landing":
             pages += 1
@@ -104,6 +122,24 @@ def requests(lines: Sequence[Line], batch: int = BATCH) -> Iterator[Request]:
             events = []
     if events:
         yield Request(events)
+    if costs:
+        yield _file(costs, files + 1)
+
+
+def _file(lines: Sequence[Line], number: int) -> Request:
+    return Request(lines, "/import/costs", f"costs-{number}.{'csv' if number % 2 else 'jsonl'}")
+
+
+def content_of(events: Sequence[Event], file: str) -> bytes:
+    """Statements of cost as the content of `file`, by the end of its name."""
+    if not file.endswith(".csv"):
+        return b"\n".join(map(orjson.dumps, events))
+    names = list(dict.fromkeys(name for event in events for name in event))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(events)
+    return text.getvalue().encode()
 
 
 def departing(event: Event, now: int) -> Event:
@@ -132,8 +168,11 @@ class _Sender:
         sent: Sent,
         on_progress: Callable[[int], object],
         patience: float,
+        api_key: str,
     ) -> None:
         self._session = session
+        # Browsers have no key: it goes with files alone.
+        self._key = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._now = now
         self._sent = sent
         self._on_progress = on_progress
@@ -187,11 +226,20 @@ class _Sender:
             if request.route == "/pixel.gif":
                 async with self._session.get(request.route, params=self._parameters(request.lines[0])) as answer:
                     return self._judge(request, answer.status, await answer.read())
+            if request.file:
+                return await self._import(request)
             headers = {"content-type": "application/json"}
             async with self._session.post(request.route, data=self._body(request.lines), headers=headers) as answer:
                 return self._judge(request, answer.status, await answer.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return f"{type(error).__name__} {error}".strip()
+
+    async def _import(self, request: Request) -> str:
+        now = self._now()
+        content = content_of([departing(line.event, now) for line in request.lines if line.event], request.file)
+        named = {"file": request.file}
+        async with self._session.post(request.route, params=named, data=content, headers=self._key) as answer:
+            return self._judge(request, answer.status, await answer.read())
 
     def _body(self, lines: Sequence[Line]) -> bytes:
         if lines[0].event is None:
@@ -206,7 +254,7 @@ class _Sender:
         if status in {408, 429} or status >= 500:
             return f"it answers {status}"
         if status in {200, 202}:
-            if request.route == "/events":
+            if request.route != "/pixel.gif":
                 answer: dict[str, Any] = orjson.loads(body)
                 self._sent.refused.update(rejection["reason"] for rejection in answer["rejected"])
             return ""

@@ -1,7 +1,8 @@
 """The simulated shop: its site, its campaigns, and every way by which a visitor can come to it.
 
 Rule: a way states what it means (channel, source, medium, campaign), and addresses and fields are made from that
-intent; nothing here reads an address back. First step of the simulator: shop -> journeys -> orders -> faults -> truth.
+intent; nothing here reads an address back. First step of the simulator: shop -> journeys -> orders -> spending and
+faults -> truth.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import quote, urlencode
 SITE: Final = "garden-shop"
 HOST: Final = "www.garden-shop.example"
 CURRENCY: Final = "EUR"
+TIMEZONE: Final = "Europe/Berlin"
 REGISTERED_BEFORE_MS: Final = 45 * 86_400_000
 """The registry holds from this long before the end of the simulated time: earlier than any event."""
 OWN_REFERRERS: Final = (
@@ -266,7 +268,7 @@ def registry(end_ms: int) -> dict[str, list[dict[str, Any]]]:
         "domains": [HOST, "gardenshop-checkout.example"],
         "providers": {"added": ["pay.local-bank.example"]},
         "currency": CURRENCY,
-        "timezone": "Europe/Berlin",
+        "timezone": TIMEZONE,
         "duplicate_policy": {"signup": "once_per_visitor"},
         "valid_from": valid_from,
     }

@@ -12,13 +12,19 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streams.simulator.spent import count_costs, count_ratios
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from streams.simulator.spent import CostKey, KnownStatement, RatioKey, Ratios
 
 DAY_MS: Final = 86_400_000
 MILLION: Final = 1_000_000
 LOOKBACK_DAYS: Final = {"click": 30, "landing": 30, "impression": 1}
 MAX_CANDIDATES: Final = 500
+RATIO_MODEL: Final = "last_non_direct"
+"""The model under which costs are held against conversions and revenue."""
 
 
 class KnownTouch(NamedTuple):
@@ -53,12 +59,13 @@ class KnownConversion(NamedTuple):
 
 @dataclass(slots=True)
 class Knowledge:
-    """What the generator knows: touches, conversions, touches found invalid, and visitors who denied consent."""
+    """What the generator knows: touches, conversions, touches found invalid, who denied consent, and stated costs."""
 
     touches: list[KnownTouch] = field(default_factory=list)
     conversions: list[KnownConversion] = field(default_factory=list)
     invalid: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
+    statements: list[KnownStatement] = field(default_factory=list)
 
     def add(self, other: Knowledge) -> None:
         """Take in what `other` knows."""
@@ -66,6 +73,7 @@ class Knowledge:
         self.conversions += other.conversions
         self.invalid |= other.invalid
         self.denied |= other.denied
+        self.statements += other.statements
 
 
 class CreditKey(NamedTuple):
@@ -108,6 +116,8 @@ class Truth:
 
     credits: dict[CreditKey, Credit]
     traffic: dict[TrafficKey, Traffic]
+    costs: dict[CostKey, int]
+    ratios: dict[RatioKey, Ratios]
     statuses: dict[str, int]
     touches: int
     unmatched: int
@@ -125,9 +135,14 @@ def tell_truth(
     known: Knowledge, site_currency: str, accepted: int, duplicates: int, dead_letters: dict[str, int]
 ) -> Truth:
     """Put what is known through the rules; the last three are what the generator counted while it wrote events."""
+    costs = count_costs(known, site_currency)
+    traffic = count_traffic(known, site_currency, costs)
+    credit = count_credits(known)
     return Truth(
-        credits=count_credits(known),
-        traffic=count_traffic(known, site_currency),
+        credits=credit,
+        traffic=traffic,
+        costs=costs,
+        ratios=count_ratios(traffic, credit, RATIO_MODEL),
         statuses=dict(Counter(conversion.status for conversion in known.conversions)),
         touches=len(known.touches),
         unmatched=sum(not conversion.visitor_id for conversion in known.conversions),
@@ -137,12 +152,13 @@ def tell_truth(
     )
 
 
-def count_traffic(known: Knowledge, site_currency: str) -> dict[TrafficKey, Traffic]:
-    """Traffic by channel, campaign and currency. Invalid touches count apart, but their cost was spent all the same."""
+def count_traffic(known: Knowledge, site_currency: str, costs: dict[CostKey, int]) -> dict[TrafficKey, Traffic]:
+    """Traffic by channel, campaign and currency, with its `costs`. Invalid touches count apart."""
     counts: dict[TrafficKey, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+    for key, micros in costs.items():
+        counts[TrafficKey(key.channel, key.campaign, key.currency)][4] += micros
     for touch in known.touches:
         row = counts[TrafficKey(touch.channel, touch.campaign, touch.cost_currency or site_currency)]
-        row[4] += touch.cost_micros
         if touch.event_id in known.invalid:
             row[3] += 1
         elif touch.kind == "impression":

@@ -5,7 +5,7 @@ Rule: agents only pass on and acknowledge; they never raise, and nothing imports
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition
 from yarl import URL
@@ -19,29 +19,42 @@ if TYPE_CHECKING:
 
     from schemas.settings import Settings
     from streams.worker.driver import Batch
+    from streams.worker.rebalance import Rebalance
+
+SESSION_S: Final = 10.0
+"""A worker that was not heard of for so long is dead, and its partitions go to others."""
+HEARTBEAT_S: Final = 1.0
+"""A worker hears of a rebalance by its next heartbeat, and all wait for the last to hear."""
 
 
 def create_app(
     settings: Settings,
     flow: Flow,
     *,
+    rebalance: Rebalance,
+    member: str | None,
     take: Callable[[Batch], Awaitable[None]],
     on_assigned: Callable[[Iterable[TopicPartition]], Awaitable[None]],
 ) -> App:
-    """The application for these settings; `take` gets every batch, `on_assigned` every confirmed assignment."""
+    """The application for these settings; `take` gets every batch, `on_assigned` every confirmed assignment.
+
+    `member` is what the group knows this process by (`streams.worker.membership`).
+    """
     datadir = settings.state_dir / "faust"
     datadir.mkdir(parents=True, exist_ok=True)
     app = App(
         settings.app,
         flow=flow,
+        rebalance=rebalance,
         broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka.split(",")],
         broker_credentials=_credentials(settings),
         datadir=str(datadir),
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        consumer_group_instance_id=member,
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=HEARTBEAT_S,
         broker_max_poll_interval=3600.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,

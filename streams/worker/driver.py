@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
     from streams.core.outcome import Record
+    from streams.worker.rebalance import Rebalance
 
 MOST_OUTSTANDING: Final = 2
 """Batches of one partition that are fetched and not yet done with."""
@@ -202,6 +203,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """Leave the group: aiokafka does not where a member has an id of its own, and the others would wait for it."""
+        if self._consumer is not None:
+            self._consumer._coordinator._group_instance_id = None  # noqa: SLF001
+        await super().on_thread_stop()
+
     async def _fetch_records(
         self,
         consumer: AIOKafkaConsumer,
@@ -247,6 +254,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             if flow.taken(tp, course, after):
                 first = records[0].offset if start is None else start
                 batches[tp] = [Batch(tp, records, first, after, course.epoch, state.highwater or after)]
+        self.app.rebalance.resumed()  # type: ignore[attr-defined] # as above
         return batches
 
 
@@ -306,9 +314,16 @@ class Transport(driver.Transport):
 class App(faust.App):
     """A Faust application whose messages are batches."""
 
-    def __init__(self, *args: Any, flow: Flow, **options: Any) -> None:
+    def __init__(self, *args: Any, flow: Flow, rebalance: Rebalance, **options: Any) -> None:
         self.flow = flow
+        self.rebalance = rebalance
         super().__init__(*args, **options)
+
+    def on_rebalance_start(self) -> None:
+        """Call first of all when a rebalance begins, in the consumer's thread."""
+        if self._assignment:
+            self.rebalance.revoked()
+        super().on_rebalance_start()
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, app=self)

@@ -12,8 +12,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.reasons import CAUSES, OUTCOMES, REASONS, InvalidReason
 from schemas.topics import INPUTS
+from streams.core.expiry import KINDS
 
 if TYPE_CHECKING:
+    from collections import Counter as Counts
+
     from streams.core.outcome import Outcome
 
 READ: Final = Counter("headwater_records_read", "Records of committed batches, as they came from Kafka.", ["topic"])
@@ -43,6 +46,21 @@ LOST: Final = Counter("headwater_lost_records", "Records that Kafka deleted befo
 RESTORE_SECONDS: Final = Histogram(
     "headwater_restore_seconds", "Time to open a partition.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800)
 )
+REBALANCE_SECONDS: Final = Histogram(
+    "headwater_rebalance_seconds",
+    "How long a rebalance kept this worker from taking records.",
+    buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
+RESTORED: Final = Counter("headwater_restored_records", "Records read from Kafka to restore partitions.")
+RESTORE_LEFT: Final = Gauge(
+    "headwater_restore_left_records", "Records that a partition's restore has still to read.", ["partition"]
+)
+RESTORE_ETA: Final = Gauge(
+    "headwater_restore_eta_seconds", "When a partition's restore will be done, at its present rate.", ["partition"]
+)
+FORGOTTEN: Final = Counter("headwater_forgotten_entries", "State entries that nothing can need any more.", ["kind"])
+SWEEPS: Final = Counter("headwater_sweeps", "Times that a partition's state was swept of what nothing can need.")
+RENEWED: Final = Counter("headwater_renewed_entries", "Records written again, since they are needed for longer.")
 OPENING: Final = Gauge(
     "headwater_unit_opening_seconds", "How long a partition has not been processed; 0 while it is.", ["partition"]
 )
@@ -64,6 +82,16 @@ for _reason in get_args(InvalidReason):
     INVALID_TOUCHES.labels(_reason)
 for _cause in CAUSES:
     ATTRIBUTIONS.labels(_cause)
+for _kind in KINDS:
+    FORGOTTEN.labels(_kind)
+
+
+def swept(forgotten: Counts[str], renewed: int) -> None:
+    """Count what a sweep has forgotten, by kind, and renewed."""
+    for kind, number in forgotten.items():
+        FORGOTTEN.labels(kind).inc(number)
+    RENEWED.inc(renewed)
+    SWEEPS.inc()
 
 
 def count(outcome: Outcome, records: int) -> None:

@@ -1,31 +1,37 @@
 """Restore: read a partition's output topics to their end into its store.
 
 Rule: records are put under the key in their header ``k``; nothing is parsed. A saved position that the log does not
-hold any more, or not yet, makes the store worthless: it is wiped and read anew (design, section 3).
+hold any more, or not yet, makes the store worthless: it is wiped and read anew (design, section 3). Other units of the
+process go on meanwhile: between two of Kafka's batches it is their turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from rocksdict import WriteBatch
 
-from schemas.errors import RestoreError
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import mark_key
-from streams.worker.consumers import stop_consumer, unwrap_records
+from streams.worker import metrics
+from streams.worker.consumers import return_batches, stop_consumer
+from streams.worker.progress import Progress
+from streams.worker.unbroken import unbroken
 
 if TYPE_CHECKING:
     from streams.worker.store import Store
 
 log = structlog.get_logger()
 
-STALLED_S: Final = 60.0
-"""Without a record for so long a restore has failed."""
-_PROGRESS_S: Final = 5.0
+MANY: Final = 50_000
+"""So many records are worth a store that is made ready for them."""
+_BATCHES_AT_ONCE: Final = 4
+"""Of Kafka's, each up to 900 kB as the worker writes them: so few stay in the processor's cache."""
 
 
 class Restorer:
@@ -50,7 +56,7 @@ class Restorer:
     async def open(self) -> None:
         """Connect, and go to where the store ends; wipes the store where it does not fit the logs."""
         await self._consumer.start()
-        unwrap_records(self._consumer)
+        return_batches(self._consumer)
         self._consumer.assign(self._tps)
         starts = await self._consumer.beginning_offsets(self._tps)
         ends = await self._consumer.end_offsets(self._tps)
@@ -68,42 +74,48 @@ class Restorer:
     async def catch_up(self) -> dict[str, int]:
         """Read all outputs to their present end; returns the positions reached. Raises `RestoreError`."""
         ends = await self._consumer.end_offsets(self._tps)
-        began = moved = time.monotonic()
-        told = began
-        before = self.records
-        while True:
-            positions = {tp: await self._consumer.position(tp) for tp in self._tps}
-            if all(positions[tp] >= ends[tp] for tp in self._tps):
-                break
-            found = await self._consumer.getmany(timeout_ms=200)
-            now = time.monotonic()
-            if found or positions != {tp: await self._consumer.position(tp) for tp in self._tps}:
-                moved = now
-            elif now - moved > STALLED_S:
-                behind = {tp.topic: ends[tp] - positions[tp] for tp in self._tps if positions[tp] < ends[tp]}
-                raise RestoreError(f"partition {self._partition}: no progress for {STALLED_S:.0f} s; behind: {behind}")
-            for tp, records in found.items():
-                self._put(tp, records, await self._consumer.position(tp))
-            if now - told > _PROGRESS_S:
-                told = now
-                left = sum(max(0, ends[tp] - positions[tp]) for tp in self._tps)
-                log.info("restoring", partition=self._partition, records=self.records - before, left=left)
+        positions = await self._positions()
+        left = _left(positions, ends)
+        if left > MANY:
+            await unbroken(asyncio.to_thread(self._store.reopen, loading=True))
+        progress = Progress(self._partition, left, time.monotonic())
+        while left:
+            found = await self._consumer.getmany(timeout_ms=200, max_records=_BATCHES_AT_ONCE)
+            positions = await self._positions()
+            for tp, batches in found.items():
+                self._put(batches, {tp.topic: positions[tp]})
+            left = _left(positions, ends)
+            progress.reached(left, time.monotonic())
+            await asyncio.sleep(0)
         reached = {tp.topic: position for tp, position in positions.items()}
         self._store.write({}, reached)
+        if self._store.loading:
+            await unbroken(asyncio.to_thread(self._store.reopen, loading=False))
         return reached
 
-    def _put(self, tp: TopicPartition, records: list[Any], position: int) -> None:
-        puts: dict[bytes, bytes] = {}
-        for record in records:
-            headers = record.headers
-            if not headers or headers[0][0] != "k":
-                continue
-            key = headers[0][1]
-            puts[key] = record.value
-            if len(headers) > 1:
-                puts[mark_key(key)] = b""
-        self._store.write(puts, {tp.topic: position})
-        self.records += len(records)
+    async def _positions(self) -> dict[TopicPartition, int]:
+        return {tp: await self._consumer.position(tp) for tp in self._tps}
+
+    def _put(self, batches: list[list[Any]], positions: dict[str, int]) -> None:
+        entries = WriteBatch(raw_mode=True)
+        put = entries.put
+        count = 0
+        for records in batches:
+            count += len(records)
+            for record in records:
+                headers = record.headers
+                if not headers or headers[0][0] != "k":
+                    continue
+                key, value = headers[0][1], record.value
+                if value is None:
+                    entries.delete(key)
+                    continue
+                put(key, value)
+                if len(headers) > 1:
+                    put(mark_key(key), b"")
+        self._store.write_batch(entries, positions)
+        self.records += count
+        metrics.RESTORED.inc(count)
 
     async def committed(self, topics: tuple[str, ...]) -> dict[str, int]:
         """Where the group stands in the partition's inputs; the start of the log where it never was.
@@ -125,3 +137,7 @@ class Restorer:
     async def close(self) -> None:
         """Disconnect."""
         await stop_consumer(self._consumer)
+
+
+def _left(positions: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> int:
+    return sum(max(0, end - positions[tp]) for tp, end in ends.items())

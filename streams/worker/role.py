@@ -21,6 +21,8 @@ from sinks.prometheus.server import MetricsServer
 from streams.core.compiled import compiled
 from streams.worker.app import create_app
 from streams.worker.driver import Flow
+from streams.worker.membership import Membership
+from streams.worker.rebalance import Rebalance
 from streams.worker.registry_feed import RegistryFeed
 from streams.worker.units import Units
 
@@ -44,6 +46,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._flow = Flow(settings.worker_batch_events)
+        self._membership = Membership(settings.state_dir / settings.app)
+        self._rebalance = Rebalance()
         self._registry = RegistryFeed(settings)
         self.units = Units(settings, self._flow, self._registry, self._still_member)
         self._app: App | None = None
@@ -70,6 +74,7 @@ class Worker:
             await self._serve()
         finally:
             await server.stop()
+            self._membership.release()
 
     async def _serve(self) -> None:
         try:
@@ -81,7 +86,14 @@ class Worker:
             if isinstance(error, KafkaError | OSError):
                 raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
             raise
-        app = self._app = create_app(self._settings, self._flow, take=self.units.take, on_assigned=self._assigned)
+        app = self._app = create_app(
+            self._settings,
+            self._flow,
+            rebalance=self._rebalance,
+            member=self._membership.claim(),
+            take=self.units.take,
+            on_assigned=self._assigned,
+        )
         app.finalize()
         # What lives as long as the process need not be looked at by every collection; batches make few cycles.
         gc.collect()
@@ -126,6 +138,9 @@ class Worker:
 
     async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
         try:
+            assigned = list(assigned)
+            if not assigned:
+                self._rebalance.idle()
             await self.units.assign(assigned)
             if self._app is not None:
                 self._generation = self._app.consumer_generation_id

@@ -2,37 +2,40 @@
 
 Rule (design, section 3): opening is restore, fence, restore what came meanwhile, read the committed source offsets, go.
 A batch is computed, committed in one transaction, then indexed. Any failure of a commit closes the unit; opening again
-is always the full opening, and only after the group has confirmed that the partition is still ours.
-
-    closed -> opening -> open -> closed        (the partition was lost, or the worker stops)
-                 ^         |
-                 +- failed <                   (a commit failed, or the opening did)
+is always the full opening, and only after the group has confirmed that the partition is still ours. The states and
+their order are in `streams.worker.life`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.errors import HeadwaterError
+from schemas.errors import HeadwaterError, Unavailable
 from schemas.topics import INPUTS
+from streams.core import expiry
 from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
 from streams.core.review import RANGES, review
 from streams.worker import metrics
+from streams.worker.life import State, Trouble, move
 from streams.worker.restore import Restorer
-from streams.worker.store import open_store
+from streams.worker.store import open_store, state_error
 from streams.worker.transaction import DEADLINE_S, Transactions
+from streams.worker.unbroken import unbroken
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from schemas.settings import Settings
     from streams.worker.driver import Batch, Flow
@@ -43,10 +46,17 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
+ANSWER_S: Final = 30.0
+"""Longest that an opening waits for Kafka to answer a question; reading on has its own watchdog."""
 SETTLED_S: Final = 20.0
 """A unit that was open for so long starts with the first pause again."""
 REVIEWED_AT_ONCE: Final = 1_000
 """State entries looked at in one go where the registry has changed: some tens of milliseconds at most."""
+SWEPT_AT_ONCE: Final = 1_000
+FIRST_SWEEP_MS: Final = 60_000
+SWEEP_EVERY_MS: Final = 6 * 3_600_000
+SWEEP_PAUSE_S: Final = 0.01
+"""Between pages, which take some milliseconds each."""
 LARGE_BATCH: Final = 500
 """A batch of more records waits for its turn."""
 TURNS: Final = 2
@@ -70,11 +80,13 @@ class Unit:
         turns: asyncio.Semaphore,
     ) -> None:
         self.partition = partition
-        self.state = "closed"
+        self.state = State.CLOSED
+        self.trouble = Trouble(partition)
         self.positions: dict[str, int] = {}
         self.highwaters: dict[str, int] = {}
         self.last_commit = time.monotonic()
         self.windows: UnitWindows | None = None
+        self.clock: Callable[[], int] = _wall_clock
         self._settings = settings
         self._cluster_id = cluster_id
         self._flow = flow
@@ -82,9 +94,9 @@ class Unit:
         self._confirm = confirm
         self._log_range = log_range
         self._turns = turns
+        self._next_sweep = 0
         self._lock = asyncio.Lock()
         self._failed = asyncio.Event()
-        self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._store: Store | None = None
         self._transactions: Transactions | None = None
@@ -96,25 +108,25 @@ class Unit:
 
     async def close(self) -> None:
         """Finish the batch in hand and let go of the partition."""
-        self._closing = True
+        self._enter(State.CLOSING)
         self._hold()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         async with self._lock:
-            await self._shut()
-        self.state = "closed"
+            await unbroken(self._shut())
+        self._enter(State.CLOSED)
 
     def rewind(self) -> None:
         """Fetch again from where the unit stands; what was fetched before is dropped."""
-        if self.state == "open":
+        if self.state is State.OPEN:
             for topic in INPUTS:
                 self._epochs[topic] = self._flow.release(TopicPartition(topic, self.partition), self.positions[topic])
 
     async def take(self, batch: Batch) -> None:
         """Compute, commit and index a batch; never raises for what the batch holds or Kafka does."""
         async with self._lock:
-            if self.state != "open" or batch.epoch != self._epochs.get(batch.topic):
+            if self.state is not State.OPEN or batch.epoch != self._epochs.get(batch.topic):
                 return
             with self._failing(batch):
                 lost = await self._continues(batch)
@@ -162,6 +174,45 @@ class Unit:
             await self._commit(outcome, None)
             metrics.count(outcome, 0)
 
+    async def sweep(self) -> None:
+        """When it is time, forget what nothing can need any more, page by page, between batches."""
+        if self.state != "open" or self._store is None or self.clock() < self._next_sweep:
+            return
+        # Neither a clock that runs ahead nor an event that says it came tomorrow makes anything older than it is.
+        now = min(self.clock(), self._store.latest)
+        began = time.monotonic()
+        forgotten: Counter[str] = Counter()
+        renewed = 0
+        for start, end in expiry.RANGES:
+            after = start
+            while True:
+                async with self._lock:
+                    store = self._store
+                    if self.state != "open" or store is None:
+                        return
+                    page = next(store.pages(after, end, SWEPT_AT_ONCE), None)
+                    if page is None:
+                        break
+                    with self._failing():
+                        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
+                        found = expiry.expire(page, store, scope, now)
+                        if found.renewals.puts:
+                            await self._commit(found.renewals, None)
+                        store.forget(found.keys)
+                        forgotten += found.counts
+                        renewed += len(found.renewals.puts)
+                after = page[-1][0] + b"\0"
+                await asyncio.sleep(SWEEP_PAUSE_S)
+        async with self._lock:
+            if self.state == "open" and self._store is not None:
+                self._store.forget([], *expiry.panes_end(now))
+                self._next_sweep = self.clock() + SWEEP_EVERY_MS
+                metrics.swept(forgotten, renewed)
+                seconds = round(time.monotonic() - began, 2)
+                log.info(
+                    "state_swept", partition=self.partition, renewed=renewed, seconds=seconds, forgotten=dict(forgotten)
+                )
+
     @contextmanager
     def _failing(self, batch: Batch | None = None) -> Iterator[None]:
         """Whatever goes wrong within closes the unit, and only a cancellation goes on."""
@@ -172,44 +223,47 @@ class Unit:
                 self._flow.pace(len(batch.records), DEADLINE_S)
             self._fail(error)
         except Exception as error:
-            where = {"topic": batch.topic, "start": batch.start} if batch is not None else {}
-            log.exception("unit_crashed", partition=self.partition, **where)
-            self._fail(error)
+            known = state_error(error, self._path)
+            if known is None:
+                where = {"topic": batch.topic, "start": batch.start} if batch is not None else {}
+                log.exception("unit_crashed", partition=self.partition, **where)
+            self._fail(known or error)
         except BaseException:
             # Cancelled between a commit and its index, the unit would take the batch twice.
             self._fail(HeadwaterError("cancelled with a batch in hand"))
             raise
 
     async def _live(self) -> None:
+        """Open, and after each failure let go of everything, wait, and open again."""
         pause = FIRST_PAUSE_S
-        failures = 0
-        while not self._closing:
+        while True:
             self._failed.clear()
-            try:
-                if failures and not await self._confirm():
-                    await asyncio.sleep(pause)
-                    continue
+            with self._failing():
                 await self._open()
-            except (HeadwaterError, KafkaError, OSError) as error:
-                self._fail(error)
-            except Exception as error:
-                log.exception("unit_crashed", partition=self.partition)
-                self._fail(error)
             opened = time.monotonic()
             await self._failed.wait()
-            failures += 1
             metrics.REOPENED.inc()
             async with self._lock:
-                await self._shut()
+                await unbroken(self._shut())
             if time.monotonic() - opened > SETTLED_S:
                 pause = FIRST_PAUSE_S
             await asyncio.sleep(pause)
+            while not await self._confirmed():  # noqa: ASYNC110 - the group tells nobody
+                await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _confirmed(self) -> bool:
+        """Whether the partition is still ours, so that a woken zombie and the new owner do not fence each other."""
+        try:
+            return await self._confirm()
+        except (HeadwaterError, KafkaError, OSError) as error:
+            self.trouble.tell(error)
+            return False
 
     async def _open(self) -> None:
         began = time.monotonic()
-        self.state = "opening"
-        store = self._store = open_store(self._settings.state_dir / self._settings.app / str(self.partition))
+        self._enter(State.OPENING)
+        store = self._store = open_store(self._path)
         why = store.fits(self._cluster_id, self._settings.partitions)
         if why:
             log.warning("state_wiped", partition=self.partition, why=why)
@@ -217,22 +271,33 @@ class Unit:
         store.begin(self._cluster_id, self._settings.partitions)
         restorer = Restorer(self._settings, self.partition, store)
         try:
-            await restorer.open()
+            async with _answered("say where its logs begin and end"):
+                await restorer.open()
             store.begin(self._cluster_id, self._settings.partitions)
             await restorer.catch_up()
             transactions = self._transactions = Transactions(self._settings, self.partition)
-            await transactions.open()
+            async with _answered("take the producer"):
+                await transactions.open()
             await restorer.catch_up()
-            self.positions = await restorer.committed(INPUTS)
+            async with _answered("say what is committed"):
+                self.positions = await restorer.committed(INPUTS)
         finally:
-            await restorer.close()
+            await unbroken(restorer.close())
         self.windows = UnitWindows(store, int(time.time() // 60))
-        self.state = "open"
+        self._next_sweep = self.clock() + FIRST_SWEEP_MS
+        self._enter(State.OPEN)
         self.last_commit = time.monotonic()
         self.rewind()
         seconds = time.monotonic() - began
         metrics.RESTORE_SECONDS.observe(seconds)
-        log.info("unit_open", partition=self.partition, restored=restorer.records, seconds=round(seconds, 2))
+        log.info(
+            "unit_open",
+            partition=self.partition,
+            restored=restorer.records,
+            seconds=round(seconds, 2),
+            rate=round(restorer.records / seconds),
+            **self.trouble.over(),
+        )
 
     async def _continues(self, batch: Batch) -> int | None:
         """How many records Kafka deleted between the unit and the batch; None where the batch is not the next."""
@@ -287,6 +352,7 @@ class Unit:
         else:
             ends = await transactions.commit(outcome.outputs, TopicPartition(batch.topic, self.partition), batch.next)
         self.last_commit = time.monotonic()
+        store.latest = max(store.latest, outcome.latest)
         store.write(
             outcome.puts,
             {
@@ -318,24 +384,51 @@ class Unit:
         for topic in INPUTS:
             self._flow.hold(TopicPartition(topic, self.partition))
 
+    def _enter(self, state: State) -> None:
+        self.state = move(self.state, state)
+
     def _fail(self, error: Exception) -> None:
-        self.state = "failed"
+        if self.state is State.CLOSING:
+            return  # whoever has the partition next takes the batch
+        self._enter(State.FAILED)
         self._hold()
         self._failed.set()
-        log.warning("unit_failed", partition=self.partition, error=str(error) or repr(error))
+        self.trouble.tell(error)
 
     async def _shut(self) -> None:
+        """Let go of everything, whatever fails; to be run `unbroken`."""
         windows, self.windows = self.windows, None
-        if windows is not None:
-            windows.close()
         transactions, self._transactions = self._transactions, None
         store, self._store = self._store, None
-        if transactions is not None:
-            await transactions.close()
-        if store is not None:
-            await asyncio.to_thread(store.close)
+        if windows is not None:
+            windows.close()
+        for close in (transactions and transactions.close, store and partial(asyncio.to_thread, store.close)):
+            try:
+                if close:
+                    await close()
+            except Exception as error:  # noqa: BLE001 - what comes next must be let go of too
+                # What could not be written out is read again from Kafka.
+                self.trouble.tell(state_error(error, self._path) or error)
 
     @property
     def store(self) -> Store | None:
         """The store while the unit is open."""
-        return self._store
+        return self._store if self.state is State.OPEN else None
+
+    @property
+    def _path(self) -> Path:
+        return self._settings.state_dir / self._settings.app / str(self.partition)
+
+
+@asynccontextmanager
+async def _answered(what: str) -> AsyncIterator[None]:
+    """Kafka's client tries some things for ever; nobody is to wait so long without a word."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"Kafka did not {what} within {ANSWER_S:.0f} s") from None
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000

@@ -20,6 +20,7 @@ from schemas.settings import Settings, kafka_client_options
 from schemas.topics import INPUTS, TOPICS
 from streams.worker import metrics
 from streams.worker.consumers import stop_consumer
+from streams.worker.store import limit_memory
 from streams.worker.unit import TURNS, Unit
 from streams.worker.window_metrics import WindowMetrics
 
@@ -41,7 +42,9 @@ class Units:
     def __init__(
         self, settings: Settings, flow: Flow, registry: RegistryFeed, confirm: Callable[[], Awaitable[bool]]
     ) -> None:
+        limit_memory(settings.worker_memory_mb)
         self.windows = WindowMetrics(most_campaigns=settings.window_campaigns)
+        self.clock: Callable[[], int] | None = None
         self._settings = settings
         self._flow = flow
         self._registry = registry
@@ -92,6 +95,7 @@ class Units:
                 raise ConfigurationError(
                     f"partition {number} came with {sorted(topics)} only; all inputs belong together"
                 )
+        kept = self._units.keys() & numbers.keys()
         for number in self._units.keys() - numbers.keys():
             self._close(number)
         for number in sorted(numbers):
@@ -109,12 +113,14 @@ class Units:
                 log_range=self._log_range,
                 turns=self._turns,
             )
+            if self.clock is not None:
+                unit.clock = self.clock
             closing = self._closing.get(number)
             if closing is not None:
                 await closing
             unit.start()
         self._assigned = True
-        log.info("partitions_assigned", partitions=sorted(numbers))
+        log.info("partitions_assigned", partitions=sorted(numbers), kept=sorted(kept))
 
     async def take(self, batch: Batch) -> None:
         """Hand a batch to its unit."""
@@ -160,11 +166,12 @@ class Units:
         return start, end
 
     async def _review(self) -> None:
-        """Apply what comes late of the registry to what the units know already."""
+        """Apply what comes late of the registry to what the units know already, and forget what is out of date."""
         while True:
             await asyncio.sleep(_REVIEW_S)
             for unit in list(self._units.values()):
                 await unit.review()
+                await unit.sweep()
 
     async def _watch_lag(self) -> None:
         """Measure lag, commit age and state of the units every two seconds, and say which have windows."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from streams.core.compiled import bulk
 from streams.core.panes import add, read_pane
 from streams.core.state import pane_key
 
@@ -57,6 +58,9 @@ class UnitWindows:
         if self._closed:
             return
         pending = self._pending
+        if bulk is not None:
+            bulk.gather(pending, changes)
+            return
         for dimensions, numbers in changes.items():
             key = (dimensions[0], *dimensions[1:4], dimensions[7])
             old = pending.get(key)
@@ -131,6 +135,9 @@ class UnitWindows:
 
     def _sum(self, label: str, series: Series, numbers: list[int], sign: int) -> None:
         table = self.totals[label]
+        if bulk is not None:
+            bulk.sum_series(table, series, numbers, sign < 0)
+            return
         totals = table.get(series)
         if totals is None:
             totals = table[series] = [0] * len(numbers)

@@ -147,7 +147,7 @@ def test_what_is_wrong_with_a_topic_is_told_with_its_remedy(spoil, state, text, 
     cluster = Cluster(replicas=3)
     spoil(cluster)
     first, *found = cluster.look()
-    assert (first.state, first.subject) == ("ok", "10 of 11 topics")
+    assert (first.state, first.subject) == ("ok", f"{len(TOPICS) - 1} of {len(TOPICS)} topics")
     (finding,) = [each for each in found if text in each.text]
     assert finding.state == state
     assert mend in finding.mend
@@ -366,6 +366,19 @@ def test_a_full_disk(tmp_path, monkeypatch):
     for free, state in ((1 << 29, "problem"), (3 << 30, "warning"), (6 << 30, "ok")):
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
         assert states(list(machine.directory("data", tmp_path))) == {"data": state}
+
+
+def test_room_for_the_spool(tmp_path, monkeypatch):
+    """Its disk has room for all that it may hold; without one, that is said."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 6 << 30}))
+    assert states(list(machine.spool(Settings(data_dir=tmp_path)))) == {"spool": "ok"}
+    (finding,) = machine.spool(Settings(spool_dir=tmp_path / "spool", spool_bytes=7 << 30))
+    assert (finding.state, finding.text.endswith("6.0 GiB are free; it may need 7.0 GiB")) == ("warning", True)
+    (finding,) = machine.spool(Settings(spool_dir=Path("/proc/headwater")))
+    assert (finding.state, "HEADWATER_SPOOL_DIR" in finding.mend) == ("problem", True)
+    (finding,) = machine.spool(Settings(spool_bytes=0))
+    assert (finding.state, "switched off" in finding.text) == ("warning", True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_packages_are_compared_with_the_lock_file(tmp_path):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from schemas.errors import ConfigurationError
 from schemas.reasons import MODELS
-from schemas.registry import SiteEntry
+from schemas.registry import CampaignEntry, SiteEntry
 from sinks.clickhouse import conversions
 from sinks.clickhouse import registry as stored_registry
 from sinks.clickhouse.conversions import Named
@@ -37,11 +37,15 @@ BERLIN = SiteEntry(site=SITE, timezone="Europe/Berlin", currency="EUR")
 class Rows:
     """The output records of some events, as `sinks.clickhouse.conversions` would read them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *events: dict[str, Any], entries: Any = (BERLIN,)) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *events: dict[str, Any], entries: Any = (BERLIN,), late: Any = ()
+    ) -> None:
         cluster = Cluster(Registry(entries), chaos=False, most=1)
         for event in events:
             cluster.send(event)
             cluster.run()
+        cluster.run(entries=late)
+        entries = (*entries, *late)
         self.records: dict[str, list[dict[str, Any]]] = {"touches": [], "attributions": [], "orders": []}
         for (topic, _), log in cluster.logs.items():
             if topic in self.records:
@@ -234,6 +238,38 @@ def test_history_tells_what_changed_and_why(monkeypatch: pytest.MonkeyPatch) -> 
         "it is rejected: it counts 0 and is worth 0",
         "no 2025-10-09 15:53:20 4 h later reject",
         "last_touch Direct Email",
+    ):
+        assert said in told, said
+
+
+def test_a_registry_that_came_late_is_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it changed is told: a currency, how touches are classified, and so the channels' credit."""
+    Rows(
+        monkeypatch,
+        click("a", T0, campaign="spring"),
+        click("b", T0 + HOUR, campaign="autumn"),
+        purchase(time=T0 + DAY, currency=None),
+        entries=(),
+        late=[
+            BERLIN,
+            CampaignEntry(campaign="spring", site=SITE, channel="Audio"),
+            CampaignEntry(campaign="autumn", site=SITE, partner="agency"),
+        ],
+    )
+    story = read_story(None, "o")  # type: ignore[arg-type]
+    found = as_json(story)["history"]
+    assert [(one["cause"], [change["what"] for change in one["changes"]]) for one in found] == [
+        ("first", []),
+        ("registry", ["currency"]),
+        ("registry", ["classification", "credits"]),
+        ("registry", ["classification"]),
+    ]
+    assert found[2]["changes"][0]["now"] == {"a": {"channel": "Audio"}}
+    told = plain(story)
+    for said in (
+        "currency USD to EUR",
+        "candidates classified again: 1 of Paid Search to Audio, credit under first_touch",
+        "candidates classified again: 1 with other partner",
     ):
         assert said in told, said
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,13 @@ def test_config_masks_secrets(arguments: tuple[str, ...]):
     assert done.stdout.count("*****") >= 3
     if "--json" in arguments:
         assert json.loads(done.stdout)["kafka"] == "kafka.internal:9093"
+
+
+def test_config_tells_the_version_of_the_channel_rules():
+    """As the data file states it; in the text it is a comment, so that the lines can be sourced."""
+    rules = tomllib.loads(resources.files("streams.core.data").joinpath("channel_rules.toml").read_text("utf-8"))
+    assert json.loads(run("config", "--json").stdout)["channel_rules_version"] == rules["version"]
+    assert run("config").stdout.splitlines()[0] == f"# channel rules: version {rules['version']}"
 
 
 MISTYPED = {

@@ -39,6 +39,10 @@ class MemoryLog:
     def ready(self) -> bool:
         return not self.down
 
+    @property
+    def state(self) -> str:
+        return "Kafka is not reachable" if self.down else ""
+
     async def append(self, records: Sequence[Record]) -> None:
         if self.down:
             raise Unavailable("Kafka is not reachable")
@@ -58,8 +62,12 @@ class Headers:
     """httpx's headers, as granian has them."""
 
     def __init__(self, headers: httpx.Headers) -> None:
+        self._headers = headers
         self.get = headers.get
         self.get_all = headers.get_list
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._headers
 
 
 class HandlerTransport(httpx.AsyncBaseTransport):
@@ -76,10 +84,21 @@ class HandlerTransport(httpx.AsyncBaseTransport):
                 raise BodyTooLarge(body[: limit + 1])
             return body
 
+        async def stream() -> AsyncIterator[bytes]:
+            async for piece in request.stream:
+                yield piece
+
         url = request.url
         answer = await self._collector.handle(
             Request(
-                request.method, url.path, url.query.decode(), Headers(request.headers), self._peer, url.scheme, read
+                request.method,
+                url.path,
+                url.query.decode(),
+                Headers(request.headers),
+                self._peer,
+                url.scheme,
+                read,
+                stream,
             )
         )
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)

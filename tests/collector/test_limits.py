@@ -61,20 +61,32 @@ def test_no_limit() -> None:
 
 
 def test_looking_costs_nothing() -> None:
-    """Cost 0 says whether one would be let in, and takes nothing."""
+    """It says whether one would be let in, and takes nothing."""
     limiter = Limiter(1, burst_s=1)
-    assert not any(limiter.take("a", 0, 0) for _ in range(10))
-    assert (limiter.take("a", 0), limiter.take("a", 0, 0)) == (0, 0)
-    assert limiter.take("a", 0) == pytest.approx(1)
+    assert not any(limiter.look("a", 0) for _ in range(10))
+    assert limiter.take("a", 0) == 0
+    assert limiter.look("a", 0) == limiter.take("a", 0) == pytest.approx(1)
+    assert limiter.look("a", 1) == 0
+    assert Limiter(0).look("a", 0) == 0
 
 
 def test_a_fine_ends() -> None:
-    """Who fails often waits as long as after one burst, and no longer: the address may get another owner."""
+    """Who fails often waits as long as one failure costs, and no longer: the address may get another owner."""
     limiter = Limiter(1, burst_s=10)
     for _ in range(100):
         limiter.fine("a", 0, 20)
-    assert 0 < limiter.take("a", 0) <= 1
-    assert limiter.take("a", 1) == 0
+    assert limiter.take("a", 0) == pytest.approx(21)
+    assert limiter.take("a", 21) == 0
+
+
+def test_failures_are_slowed_down() -> None:
+    """Who is charged only for failures can make few of them: in 100 s a burst's worth, then one each 20 s."""
+    limiter, failures = Limiter(1, burst_s=10), 0
+    for now in range(100):
+        if limiter.look("a", now) == 0:
+            failures += 1
+            limiter.fine("a", now, 20)
+    assert failures <= 6
 
 
 def test_memory_is_bounded() -> None:

@@ -110,14 +110,32 @@ def test_crowd() -> None:
 
 
 @pytest.mark.parametrize(
+    ("forwarded", "exempt"),
+    [((), True), (("",), False), (("x" * 30_000,), False), (("10.1.1.2",), True), (("198.51.100.9",), False)],
+)
+def test_a_proxy_of_its_own_machine(forwarded: tuple[str, ...], *, exempt: bool) -> None:
+    """It is not limited itself, but nobody gets through its exemption by a header that it can't add to."""
+    assert clients(exempt="10.1.1.0/24").of(asked("10.1.1.1", *forwarded)).exempt is exempt
+
+
+def test_long_hops_are_not_remembered() -> None:
+    """Memory is bounded, whatever a client has its proxy pass on."""
+    known = clients()
+    for number in range(100):
+        known.of(asked("10.1.1.1", f"{'x' * 10_000}{number}, 10.1.1.2"))
+    assert known._known.cache_info().currsize == 2
+
+
+@pytest.mark.parametrize(
     ("peer", "headers", "secure"),
     [
         ("10.1.1.1", {"x-forwarded-proto": "https"}, True),
         ("10.1.1.1", {"x-forwarded-proto": "https, http"}, False),
         ("192.0.2.1", {"x-forwarded-proto": "https"}, False),
         ("10.1.1.1", {}, False),
+        ("192.0.2.1", {"sec-fetch-site": "cross-site"}, True),
     ],
 )
 def test_https(peer: str, headers: dict[str, str], *, secure: bool) -> None:
-    """As the nearest trusted proxy says; a stranger's word is none."""
+    """As the nearest trusted proxy says, or the browser itself; a stranger's word is none."""
     assert clients().is_https(asked(peer, **headers)) is secure

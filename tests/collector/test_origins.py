@@ -27,6 +27,7 @@ def book(*domains: str) -> CampaignBook:
         ("file://", False),
         ("https://[::1", False),
         ("https://shop.example\u0000", False),
+        (f"https://{'a.' * 200}shop.example", False),
         ("", False),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     import httpx
 
+    from streams.collector.campaigns import CampaignBook
     from tests.collector.conftest import MemoryLog
 
 NOW = 1_790_000_000_000
@@ -36,6 +37,18 @@ async def test_bare_touch_is_completed(client: httpx.AsyncClient, events: Memory
     assert answer.headers["set-cookie"].startswith(
         f"hw_vid={record.key}; Max-Age=34560000; Path=/; HttpOnly; SameSite=Lax"
     )
+
+
+async def test_no_cookie_before_the_registry_is_read(
+    client: httpx.AsyncClient, events: MemoryLog, book: CampaignBook
+) -> None:
+    """A site's default may be denial, and nobody knows yet; a visitor who has granted it may be remembered."""
+    book.ready = False
+    answer = await get(client, {"type": "click", "site": "shop"})
+    assert "set-cookie" not in answer.headers
+    assert len(events.records) == 1
+    answer = await get(client, {"type": "click", "site": "shop", "consent": "granted"})
+    assert "set-cookie" in answer.headers
 
 
 async def test_stated_values_hold(client: httpx.AsyncClient, events: MemoryLog) -> None:

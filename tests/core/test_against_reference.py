@@ -45,7 +45,7 @@ def check(events, entries, partitions, seed):
         cluster.run(events)
     assert_same(cluster, result)
     counts = cluster.counts
-    inputs = ("clicks", "conversions")
+    inputs = ("clicks", "conversions", "costs")
     assert sum(counts[topic, "read"] - counts[topic, "moved"] for topic in inputs) == len(events)
     assert sum(counts[topic, "accepted"] for topic in inputs) == result.accepted
     assert sum(counts[topic, "duplicate"] for topic in inputs) == result.duplicates

@@ -5,13 +5,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from schemas.registry import SiteEntry
 from streams.core import conversions as module
 from streams.core.conversions import order_partition_key
 from streams.core.ids import partition_of
 from streams.core.registry import Registry
 from tests.reference.cluster import Cluster
 from tests.reference.events import DAY, T0
-from tests.reference.shop import adjustment, click, only, purchase, refusals, run
+from tests.reference.shop import SITE, adjustment, click, only, purchase, refusals, run
 
 
 def outcome_counts(cluster):
@@ -48,6 +49,15 @@ def test_an_adjustment_too_long_after_its_known_conversion_is_refused():
     cluster.run([adjustment("x", "restate", T0 + 180 * DAY + 1, value="1")])
     assert only(cluster)["value_micros"] == 100_000_000
     assert [reason for reason, _ in refusals(cluster)] == ["too_old"]
+
+
+@pytest.mark.parametrize("visitor", ["v", None])
+def test_what_the_registry_changes_in_an_order_has_the_registry_for_its_cause(visitor):
+    """A currency that comes late, with a visitor and without."""
+    cluster = run(click("a"), purchase(currency=None, visitor_id=visitor))
+    cluster.run(entries=[SiteEntry(site=SITE, currency="CHF")])
+    found = only(cluster)
+    assert (found["cause"], found["currency"], found["version"]) == ("registry", "CHF", 2)
 
 
 def test_an_order_and_its_visitor_lie_in_different_partitions():

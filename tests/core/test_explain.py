@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.reasons import MODELS
 from schemas.registry import SiteEntry
-from streams.core.explain import NO_CANDIDATE, NO_CREDIT, TEXTS, judge, weightless
+from streams.core.explain import NO_CANDIDATE, NO_CREDIT, TEXTS, Why, judge, weightless
 from streams.core.ids import mint_click_id
 from streams.core.journeys import Journey
 from streams.core.models import WEIGHTS
@@ -55,8 +55,9 @@ def test_a_touch_has_a_reason_exactly_where_it_is_no_candidate(seed):
     for (site, _), touches in found.items():
         journey = Journey(site, touches, registry)
         for time in {touch["time"] + after for touch in touches[:12] for after in (0, 1, DAY, DAY + 1, 30 * DAY)}:
-            candidates = [id(touch) for touch in journey.candidates(time)]
-            told = judge(journey, time)
+            named_at = time + seed % 3 * 61 * DAY
+            candidates = [id(touch) for touch in journey.candidates(time, named_at)]
+            told = judge(journey, time, named_at)
             assert [id(one.touch) for one in told] == [id(touch) for touch in journey.touches]
             assert {id(one.touch): one.place for one in told if one.place is not None} == {
                 name: place for place, name in enumerate(candidates)
@@ -103,6 +104,17 @@ def test_each_reason_of_a_touch_by_itself():
         "beside": [("impression_beside_click", "", "")],
         "late": [("after_conversion", "", "")],
     }
+
+
+def test_a_visitor_who_is_named_late():
+    """What is more than 90 days older than the event that names the visitor is no candidate, whatever its lookback."""
+    wide = SiteEntry(site=SITE, lookbacks={"click": 90})
+    found, registry = journeys([click("a", T0), click("b", T0 + 1)], [wide])
+    told = judge(Journey(SITE, found[SITE, "v"], registry), T0 + DAY, T0 + 90 * DAY + 1)
+    assert [(one.touch["event_id"], one.place, one.reasons) for one in told] == [
+        ("a", None, [Why("visitor_named_late")]),
+        ("b", 0, []),
+    ]
 
 
 def test_several_reasons_are_all_told():

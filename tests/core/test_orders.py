@@ -287,5 +287,7 @@ def test_an_adjustment_more_than_180_days_after_its_conversion_says_nothing():
         {"event_id": "x", "type": "adjustment", "adjustment": "restate", "time": edge, "value_micros": 8},
         {"event_id": "y", "type": "adjustment", "adjustment": "restate", "time": beyond, "value_micros": 9},
     ]
+    facts = [fact | {"received_at": fact["time"]} for fact in facts]
+    facts.append(facts[1] | {"event_id": "z", "time": edge - 1, "received_at": beyond, "value_micros": 10})
     for order in (facts, facts[::-1]):
         assert merge(order, SITE, Registry())["value_micros"] == 8

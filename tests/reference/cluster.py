@@ -186,6 +186,28 @@ class Cluster:
         assert not any(record["withdrawn"] for record in found.values())
         return found
 
+    def spend(self):
+        """Statements of cost that hold, by dimensions and period; those that are replaced count nothing."""
+        latest = {}
+        for place, record, output in self.outputs("spend"):
+            latest[place, output[0]] = record
+        names = ("source", "medium", "channel", "ad_group", "ad", "variant")
+        found = {}
+        for record in latest.values():
+            if record["replaced"]:
+                assert not any(record[name] for name in ("hours", "cost_micros", "impressions", "clicks"))
+                continue
+            assert sum(cost for _, cost, _, _ in record["hours"]) == record["cost_micros"]
+            stated = [record["said"].get(name, "") for name in names]
+            stated[2] = stated[2] and record["channel"]
+            key = (record["site"], record["campaign"], *stated, record["from"], record["to"])
+            assert key not in found, "two statements about the same"
+            found[key] = {name: record[name] for name in ("event_id", "channel", "source", "medium", "currency")} | {
+                "cost": {hour: cost for hour, cost, _, _ in record["hours"] if cost},
+                "clicks": {hour: clicks for hour, _, _, clicks in record["hours"] if clicks},
+            }
+        return found
+
     def panes(self):
         """(traffic, kpis) as the reference has them: the latest of each partition and key, summed over partitions."""
         latest = {}

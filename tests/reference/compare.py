@@ -98,3 +98,4 @@ def assert_same(cluster, result):
     traffic, kpis = cluster.panes()
     assert traffic == result.traffic
     assert kpis == result.kpis
+    assert cluster.spend() == result.spend

@@ -32,6 +32,9 @@ OWN = {
     "sources": {"blogs": ["blog.example.org", "partner"], "none": ["google.com"]},
 }
 """Channels and sources of a site's own."""
+ZONES = ["UTC", "Asia/Kolkata", "Pacific/Honolulu", "Pacific/Kiritimati"]
+OFFSETS = [5 * HOUR + 30 * MINUTE, -10 * HOUR, 14 * HOUR]
+"""Of these zones, east of UTC."""
 VALUES = ["10", "0", "19.99", "-5.55", "0.000001", "-0.000002", "0.0000005", "1234567.891", "0.01", "100"]
 
 
@@ -47,6 +50,10 @@ class Crowd:
         self.entries = self._registry()
         found = {}
         kinds = [self._touch] * 6 + [self._conversion] * 3 + [self._adjustment] * 2
+        if self.chance.random() < 0.3:
+            kinds += [self._cost] * 3
+        elif self.chance.random() < 0.3:
+            kinds = [self._cost]
         if self.chance.random() < 0.6:
             kinds += [self._consent, self._verdict, self._verdict]
         self.touch_ids, self.conversion_ids = ["none"], ["none"]
@@ -145,6 +152,23 @@ class Crowd:
             event["value"] = self.chance.choice(VALUES)
         return event
 
+    def _cost(self):
+        """Few days, as dates and as the hours of them in some zone, so that both are about the same now and then."""
+        event = self._event("cost", 35 * DAY)
+        event["site"] = SITES[0] if self.chance.random() < 0.9 else SITES[-1]
+        event["campaign"] = self.chance.choice(["spring", "spring", "spring", "Spring", " %73pring", "unheard-of"])
+        event["cost"] = self.chance.choice(["24", "0", "0.000007", "1234.5"])
+        if self.chance.random() < 0.3:
+            event |= self._some(source=["google", "google%20"], medium=["cpc"], clicks=[7], currency=["EUR"])
+            event |= self._some(channel=["Display", "display", "Paid Search"], ad=["x"])
+        day = self.chance.choice([0, 0, 0, 1])
+        if self.chance.random() < 0.5:
+            event["date"] = ["2025-10-09", "2025-10-10"][day]
+        else:
+            start = T0 - T0 % DAY + day * DAY - self.chance.choice([0, 0, *OFFSETS])
+            event |= {"from": start, "to": start + self.chance.choice([DAY] * 5 + [5 * HOUR])}
+        return event
+
     def _registry(self):
         entries = []
         if self.chance.random() < 0.6:
@@ -155,7 +179,15 @@ class Crowd:
             channel = self.chance.choice(["", "Affiliates", "Direct"])
             lookbacks = self.chance.choice([{}, {"impression": 90}, {"landing": 2, "impression": 0}])
             entries += [
-                CampaignEntry(campaign="spring", site="shop.example", channel=channel, partner="agency", valid_from=T0),
+                CampaignEntry(
+                    campaign="spring",
+                    site="shop.example",
+                    source=self.chance.choice(["", "google"]),
+                    medium=self.chance.choice(["", "cpc"]),
+                    channel=channel,
+                    partner="agency",
+                    valid_from=T0,
+                ),
                 CampaignEntry(campaign="short", site="shop.example", lookbacks={"click": 1, "landing": 0}),
                 CampaignEntry(campaign="unheard-of", site="plain.example", lookbacks=lookbacks),
             ]
@@ -170,6 +202,7 @@ class Crowd:
             site="shop.example",
             domains=("own.example",),
             currency=self.chance.choice(["EUR", "USD"]),
+            timezone=self.chance.choice(ZONES),
             lookbacks=self.chance.choice([{}, {"click": 7}, {"impression": 30, "landing": 1}, {"landing": 0}]),
             session_minutes=self.chance.choice([30, 30, 0, 1440]),
             consent_default=self.chance.choice(["granted", "granted", "granted", "denied"]),

@@ -6,6 +6,8 @@ their own).
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from hypothesis import strategies as st
 
 from schemas.registry import CampaignEntry, SiteEntry
@@ -211,6 +213,10 @@ def identity(event):
             return ("order", event["site"], event["action"], event["order_id"], event["event_id"])
         about = event.get("conversion_event_id", event["event_id"])
         return ("conversion", event["site"], about, event["event_id"])
+    if event["type"] == "cost":
+        names = [unquote(event.get(name, "")).strip() for name in ("campaign", "source", "medium", "channel")]
+        period = [event.get(name) for name in ("ad", "date", "from", "to")]
+        return ("cost", event["site"], *names, *period, event["event_id"])
     return ("touch", event["site"], event["visitor_id"], event["event_id"])
 
 

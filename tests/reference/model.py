@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import date, datetime, time, timedelta, timezone
+from types import SimpleNamespace
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from streams.core.channels import category_of, classify
 from streams.core.data import RULES
@@ -19,7 +22,8 @@ from tests.reference.money import micros, shares, weights_of
 MODELS = ("last_touch", "last_non_direct", "first_touch", "linear", "time_decay", "position_based")
 SECOND = 1000
 MINUTE = 60 * SECOND
-DAY = 24 * 60 * MINUTE
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 NOT_CONTENT = {"sent_at", "received_at", "ip", "user_agent", "schema"}
 TOUCHES = {"click", "impression", "landing"}
 DIRECT = {
@@ -44,14 +48,15 @@ class Result:
     """Final rows.
 
     `conversions` by conversion id; `touches` by (site, visitor, event id); `traffic` and `kpis` by (minute, site,
-    channel, campaign, partner, variant, audience, currency), kpis also by model; `refused`: (event id, reason) in
-    arrival order; counts of what was read.
+    channel, campaign, partner, variant, audience, currency), kpis also by model; `spend` by dimensions and period;
+    `refused`: (event id, reason) in arrival order; counts of what was read.
     """
 
     conversions: dict = field(default_factory=dict)
     touches: dict = field(default_factory=dict)
     traffic: dict = field(default_factory=dict)
     kpis: dict = field(default_factory=dict)
+    spend: dict = field(default_factory=dict)
     refused: list = field(default_factory=list)
     accepted: int = 0
     duplicates: int = 0
@@ -77,6 +82,7 @@ def reference(events, registry):
         result.conversions[conversion["conversion_id"]] = conversion
     _count_traffic(result, registry)
     _count_kpis(result)
+    _state_spend(accepted, result, registry)
     return result
 
 
@@ -124,7 +130,7 @@ def _refusal(event, received):
     late = received - event["time"]
     if event["type"] in {"click", "impression", "landing", "consent", "verdict"} and late > 7 * DAY:
         return "too_old"
-    if event["type"] == "conversion" and late > 35 * DAY:
+    if event["type"] in {"conversion", "cost"} and late > 35 * DAY:
         return "too_old"
     return ""
 
@@ -141,6 +147,8 @@ def _conversion_key(event):
 def _identity(event):
     if event["type"] in {"conversion", "adjustment"}:
         return ("conversions", _conversion_key(event), event["event_id"])
+    if event["type"] == "cost":
+        return ("costs", *_words(event), event["event_id"])
     return ("clicks", event["site"], event["visitor_id"], event["event_id"])
 
 
@@ -223,13 +231,19 @@ def _reasons(touch, accepted, site):
     mine = [
         event
         for event in sorted(accepted, key=_order)
-        if event["type"] not in {"conversion", "adjustment"}
+        if event["type"] not in {"conversion", "adjustment", "cost"}
         and (event["site"], event["visitor_id"]) == (touch["site"], touch["visitor_id"])
     ]
     reasons = set()
     if not _consented(touch, [event for event in mine if event["type"] == "consent"], site):
         reasons.add("no_consent")
-    verdicts = [event for event in mine if event["type"] == "verdict" and event["touch_event_id"] == touch["event_id"]]
+    verdicts = [
+        event
+        for event in mine
+        if event["type"] == "verdict"
+        and event["touch_event_id"] == touch["event_id"]
+        and abs(event["time"] - touch["time"]) <= 118 * DAY
+    ]
     if verdicts and not verdicts[-1]["valid"]:
         reasons.update(verdicts[-1].get("reasons") or ["verdict"])
     return reasons
@@ -239,7 +253,11 @@ def _consented(touch, statements, site):
     """Whether a touch may be credited; `statements`: the visitor's consent events in order."""
     if touch.get("consent") == "denied":
         return False
-    said = [event for event in statements if event["consent"] in {"granted", "denied"}]
+    said = [
+        event
+        for event in statements
+        if event["consent"] in {"granted", "denied"} and -118 * DAY <= touch["time"] - event["time"] <= 400 * DAY
+    ]
     denials = [event for event in said if event["consent"] == "denied"]
     if denials:
         later_grants = [
@@ -290,7 +308,10 @@ def _is_arrival(touch, all_touches):
     carried = touch["classified"].hw_cid
     if touch["type"] != "landing" or not carried:
         return False
-    return any(other["type"] == "click" and other["click_id"] == carried for other in all_touches)
+    return any(
+        other["type"] == "click" and other["click_id"] == carried and abs(other["time"] - touch["time"]) <= 90 * DAY
+        for other in all_touches
+    )
 
 
 def _candidates(all_touches, conversion, registry):
@@ -301,6 +322,8 @@ def _candidates(all_touches, conversion, registry):
         if not touch["valid"] or touch["time"] > conversion["time"]:
             continue
         if lookback == 0 or conversion["time"] - touch["time"] > lookback:
+            continue
+        if conversion["named_at"] - touch["time"] > 90 * DAY:
             continue
         if touch["internal"] or _is_continuation(touch, all_touches, registry) or _is_arrival(touch, all_touches):
             continue
@@ -338,10 +361,17 @@ def _conversions(accepted, registry):
     return found
 
 
+def _in_time(event, first):
+    """Whether what is said of a conversion is within 180 days of it."""
+    return event["time"] - first["time"] <= 180 * DAY and abs(_ms(event["received_at"]) - first["time"]) <= 180 * DAY
+
+
 def _merged(facts, events, registry):
     """One conversion of its facts (events of type conversion) and all `events` about it, both in order."""
     first = facts[0]
-    visitors = [_visitor_named(event) for event in facts if _visitor_named(event)]
+    facts = [event for event in facts if _in_time(event, first)]
+    events = [event for event in events if _in_time(event, first)]
+    naming = [event for event in facts if _visitor_named(event)]
     valued = [event for event in facts if "value" in event]
     amount = micros(valued[0]["value"]) if valued else 0
     money = valued[0] if valued else next((event for event in facts if "currency" in event), first)
@@ -364,7 +394,8 @@ def _merged(facts, events, registry):
         "time": first["time"],
         "action": first["action"],
         "order_id": first.get("order_id") or "",
-        "visitor_id": visitors[0] if visitors else "",
+        "visitor_id": _visitor_named(naming[0]) if naming else "",
+        "named_at": naming[0]["time"] if naming else first["time"],
         "status": status,
         "currency": currency,
         "value_reported": amount,
@@ -372,8 +403,8 @@ def _merged(facts, events, registry):
 
 
 def _judge_duplicates(conversions, registry):
-    """Rule 8: of the conversions that fall together the earliest stays."""
-    seen = set()
+    """Rule 8: of the conversions that fall together the earliest stays; 180 days after one, the next is another's."""
+    seen = {}
     for conversion in sorted(conversions, key=lambda item: (item["time"], item["conversion_id"])):
         policy = registry.site(conversion["site"], conversion["time"]).policy(conversion["action"])
         group = None
@@ -383,10 +414,10 @@ def _judge_duplicates(conversions, registry):
             clicks = [touch for touch in conversion["candidates"] if touch["type"] != "impression"]
             if clicks:
                 group = (conversion["site"], conversion["action"], conversion["visitor_id"], clicks[-1]["event_id"])
-        if group is not None and group in seen:
+        if group is not None and group in seen and conversion["time"] - seen[group] <= 180 * DAY:
             conversion["status"] = "duplicate"
         if group is not None:
-            seen.add(group)
+            seen[group] = conversion["time"]
         counted = conversion["status"] in {"approved", "pending"}
         conversion["value"] = conversion["value_reported"] if counted else 0
 
@@ -415,6 +446,80 @@ def _credit(conversion):
         conversion["credits"][model] = [
             (candidates[index]["event_id"], millionths, value, reported) for index, millionths, value, reported in rows
         ]
+
+
+# ---- section 2: stated costs
+
+
+def _named(event, name):
+    """A name as touches have it: trimmed and percent-decoded."""
+    return unquote(event.get(name, "")).strip()
+
+
+def _words(event):
+    """What a statement says that it is about: dimensions, and a day or a span of time."""
+    names = [_named(event, name) for name in ("campaign", "source", "medium", "channel")]
+    return (
+        event["site"],
+        *names,
+        *(event.get(name, "") for name in ("ad_group", "ad", "variant")),
+        event.get("date", ""),
+        event.get("from", 0),
+        event.get("to", 0),
+    )
+
+
+def _state_spend(accepted, result, registry):
+    """A statement replaces the earlier one in the same words, then the one that comes to the same period."""
+    costs = sorted((event for event in accepted if event["type"] == "cost"), key=_order)
+    latest = {_words(event): event for event in costs}
+    for event in sorted(latest.values(), key=_order):
+        site = registry.site(event["site"], event["time"])
+        start, end = event.get("from"), event.get("to")
+        if "date" in event:
+            start, end = (_midnight(event["date"], days, site.timezone) for days in (0, 1))
+        name, source, medium, channel = (_named(event, name) for name in ("campaign", "source", "medium", "channel"))
+        campaign = registry.campaign(name, event["site"], start) or next(
+            filter(None, (registry.campaign(other, event["site"], start) for other in _other_letters(name))), None
+        )
+        stated = list(_words(event)[2:8])
+        if channel.lower() in {"display", "paid search"}:  # those that the events use
+            stated[2] = {"display": "Display", "paid search": "Paid Search"}[channel.lower()]
+        touch = SimpleNamespace(
+            source=source or (campaign.source if campaign else ""),
+            medium=medium or (campaign.medium if campaign else ""),
+            campaign=campaign.campaign if campaign else name,
+            content="",
+            term="",
+        )
+        found = stated[2] or (campaign.channel if campaign else "")
+        if not found and touch.source and touch.medium:
+            found = _channel(touch, campaign, registry.site(event["site"], start))
+        result.spend[event["site"], touch.campaign, *stated, start, end] = {
+            "event_id": event["event_id"],
+            "channel": found,
+            "source": touch.source,
+            "medium": touch.medium,
+            "currency": event.get("currency", site.currency),
+            "cost": _by_hour(micros(event["cost"]), start, end),
+            "clicks": _by_hour(event.get("clicks", 0), start, end),
+        }
+
+
+def _other_letters(name):
+    return [other for other in ("Spring", "short", "spring", "unheard-of") if other.lower() == name.lower()]
+
+
+def _midnight(day, later, zone):
+    moment = datetime.combine(date.fromisoformat(day) + timedelta(days=later), time(), ZoneInfo(zone))
+    return round(moment.timestamp() * 1000)
+
+
+def _by_hour(amount, start, end):
+    """Hour -> its share, in proportion to what of it the period covers."""
+    hours = range(start // HOUR, -(-end // HOUR))
+    covered = [min(end, (hour + 1) * HOUR) - max(start, hour * HOUR) for hour in hours]
+    return {hour: share for hour, share in zip(hours, shares(amount, covered), strict=True) if share}
 
 
 # ---- section 4: traffic and kpis, recounted

@@ -9,11 +9,13 @@ import pytest
 from streams.simulator import simulate
 from streams.simulator.compare import Measured, differences
 
-TRUTH = simulate(2_000, 1, 1_795_000_000_000).truth
+TRUTH = simulate(2_000, 1, 1_795_000_000_000, costs=True).truth
 FOUND = Measured(
     credits=TRUTH.credits,
     kpis=TRUTH.credits,
     traffic=TRUTH.traffic,
+    costs=TRUTH.costs,
+    ratios=TRUTH.ratios,
     statuses=TRUTH.statuses,
     touches=TRUTH.touches,
     unmatched=TRUTH.unmatched,
@@ -26,24 +28,24 @@ def test_equal_is_equal():
     assert differences(TRUTH, FOUND) == []
 
 
-@pytest.mark.parametrize("part", ["credits", "kpis", "traffic"])
+@pytest.mark.parametrize("part", ["credits", "kpis", "traffic", "costs", "ratios"])
 def test_a_millionth_is_a_difference(part):
-    """In credits, kpis and traffic alike."""
+    """In credits, kpis, traffic, costs and what is divided from them alike."""
     rows = dict(getattr(FOUND, part))
     key, row = next(iter(rows.items()))
-    rows[key] = type(row)(*row[:-1], row[-1] + 1)
+    rows[key] = row + 1 if isinstance(row, int) else type(row)(*row[:-1], row[-1] + 1)
     (found,) = differences(TRUTH, replace(FOUND, **{part: rows}))
     assert found.what.startswith(f"{part} {key[0]}")
 
 
-@pytest.mark.parametrize("part", ["credits", "kpis", "traffic", "statuses", "dead_letters"])
+@pytest.mark.parametrize("part", ["credits", "kpis", "traffic", "costs", "ratios", "statuses", "dead_letters"])
 def test_a_missing_row_and_one_too_many_are_differences(part):
     """Whatever the row says."""
     rows = dict(getattr(FOUND, part))
     key = next(iter(rows))
     value = rows.pop(key)
     assert len(differences(TRUTH, replace(FOUND, **{part: rows}))) == 1
-    other = key._replace(channel="Nowhere") if isinstance(key, tuple) else "other"
+    other = key._replace(currency="XXX") if isinstance(key, tuple) else "other"
     assert len(differences(TRUTH, replace(FOUND, **{part: getattr(FOUND, part) | {other: value}}))) == 1
 
 

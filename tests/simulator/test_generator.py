@@ -18,7 +18,8 @@ from streams.simulator import Simulation, simulate
 from streams.simulator.compare import Measured, differences
 from streams.simulator.generator import SPAN_MS
 from streams.simulator.orders import STORIES
-from streams.simulator.truth import Credit, CreditKey, Traffic, TrafficKey
+from streams.simulator.spent import CostKey, count_ratios
+from streams.simulator.truth import RATIO_MODEL, Credit, CreditKey, Traffic, TrafficKey
 
 END = 1_795_000_000_000
 DAY = 86_400_000
@@ -26,7 +27,7 @@ DAY = 86_400_000
 
 @pytest.fixture(scope="module")
 def shop() -> Simulation:
-    return simulate(20_000, 1, END)
+    return simulate(20_000, 1, END, costs=True)
 
 
 def of_type(simulation: Simulation, *kinds: str) -> list[dict]:
@@ -69,7 +70,8 @@ def test_proportions(shop):
     assert 0.01 < len(conversions) / len(shop.lines) < 0.03
     truth = shop.truth
     assert 0.007 < sum(truth.dead_letters.values()) / len(shop.lines) < 0.015
-    assert truth.duplicates == 400
+    again = [line.event["type"] for line in shop.first if line.outcome == "duplicate"]
+    assert (truth.duplicates, len(again) - again.count("cost")) == (len(again), 400)
     assert set(truth.dead_letters) == {"malformed", "schema", "too_old", "in_future", "id_collision"}
     assert set(truth.statuses) == {"approved", "pending", "rejected", "retracted", "duplicate"}
     assert truth.unmatched > 5
@@ -102,7 +104,7 @@ def test_touches_are_young_enough_to_be_sent_and_conversions_too(shop):
         event = line.event
         skew = event["received_at"] - event.get("sent_at", event["received_at"])
         time = event["time"] + (skew if abs(skew) > 300_000 else 0)
-        oldest = 35 * DAY if event["type"] in {"conversion", "adjustment"} else SPAN_MS
+        oldest = 35 * DAY if event["type"] in {"conversion", "adjustment", "cost"} else SPAN_MS
         assert END - oldest <= time <= END + 600_000
 
 
@@ -150,6 +152,9 @@ def by_the_core(simulation: Simulation) -> Measured:
                 row[1] += value
     traffic: dict[TrafficKey, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     touches = replay.touches()
+    costs = costs_by_the_core(replay, touches)
+    for key, micros in costs.items():
+        traffic[TrafficKey(key.channel, key.campaign, key.currency)][4] += micros
     for touch in touches:
         row = traffic[TrafficKey(touch["channel"], touch["campaign"], touch["currency"])]
         kind = ("impression", "click", "landing").index(touch["type"])
@@ -157,12 +162,14 @@ def by_the_core(simulation: Simulation) -> Measured:
             row[3] += 1
         elif not touch["internal"]:
             row[kind] += 1
-        row[4] += touch["cost_micros"]
     credits_ = {key: Credit(*row) for key, row in credit.items() if any(row)}
+    summed = {key: Traffic(*row) for key, row in traffic.items() if any(row)}
     return Measured(
         credits=credits_,
         kpis=credits_,
-        traffic={key: Traffic(*row) for key, row in traffic.items() if any(row)},
+        traffic=summed,
+        costs=costs,
+        ratios=count_ratios(summed, credits_, RATIO_MODEL),
         statuses=dict(Counter(attribution["status"] for attribution in attributions)),
         touches=len(touches),
         unmatched=sum(not attribution["visitor_id"] for attribution in attributions),
@@ -170,16 +177,39 @@ def by_the_core(simulation: Simulation) -> Measured:
     )
 
 
+def costs_by_the_core(replay: Replay, touches: list[dict]) -> dict[CostKey, int]:
+    """Stated costs by their hours, and what touches cost where no statement covers their campaign's minute."""
+    found: dict[CostKey, int] = defaultdict(int)
+    ways: dict[str, Counter[str]] = defaultdict(Counter)
+    spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for touch in touches:
+        ways[touch["campaign"]][touch["channel"]] += 1
+    for view in replay.views:
+        for _, value in view.scan(b"s"):
+            spend = orjson.loads(value)
+            spans[spend["campaign"]].append((spend["from"], spend["to"]))
+            most = ways[spend["campaign"]].most_common(1)
+            channel = spend["channel"] or (most[0][0] if most else "Unassigned")
+            for hour, micros, _, _ in spend["hours"]:
+                found[CostKey(channel, spend["campaign"], spend["currency"], hour)] += micros
+    for touch in touches:
+        minute = touch["time"] // 60_000 * 60_000
+        if not any(start <= minute < end for start, end in spans[touch["campaign"]]):
+            key = CostKey(touch["channel"], touch["campaign"], touch["currency"], touch["time"] // 3_600_000)
+            found[key] += touch["cost_micros"]
+    return {key: micros for key, micros in found.items() if micros}
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_core_agrees_with_the_truth(seed):
-    """Two accounts, written apart, agree to the millionth on credit, traffic, statuses and refusals."""
-    simulation = simulate(4_000, seed, END)
+    """Two accounts, written apart, agree to the millionth on credit, traffic, costs, statuses and refusals."""
+    simulation = simulate(4_000, seed, END, costs=True)
     assert differences(simulation.truth, by_the_core(simulation)) == []
 
 
 def test_the_order_of_lines_does_not_matter():
     """Backwards, each part by itself, the core comes to the same figures."""
-    simulation = simulate(2_000, 4, END)
+    simulation = simulate(2_500, 4, END, costs=True)
     simulation.first.reverse()
     assert differences(simulation.truth, by_the_core(simulation)) == []
 

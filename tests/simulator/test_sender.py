@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -11,10 +12,11 @@ from aiohttp import web
 
 from schemas.errors import Unavailable
 from streams.simulator import simulate
-from streams.simulator.sender import CollectorRefused, departing, requests, send
+from streams.simulator.sender import CollectorRefused, content_of, departing, requests, send
 
 END = 1_795_000_000_000
-SHOP = simulate(3_000, 1, END)
+SHOP = simulate(3_000, 1, END, costs=True)
+KEY = "a-key-for-imports"
 
 
 def clock() -> int:
@@ -26,6 +28,13 @@ async def collector(answer):
     """A collector on a free port; `answer(number, request)` may give a status, None takes the request."""
     taken: list[tuple[str, object]] = []
     count = 0
+
+    def take_file(request: web.Request, body: bytes) -> web.Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return web.Response(status=401)
+        events = rows(request.query["file"], body)
+        taken.append((request.path, events))
+        return web.json_response({"accepted": len(events), "rejected_total": 0, "rejected": []})
 
     async def handle(request: web.Request) -> web.Response:
         nonlocal count
@@ -40,6 +49,8 @@ async def collector(answer):
             taken.append((request.path, dict(request.query)))
             return web.Response(body=b"GIF89a")
         body = await request.read()
+        if request.path == "/import/costs":
+            return take_file(request, body)
         try:
             events = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -60,6 +71,13 @@ async def collector(answer):
         yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}", taken
     finally:
         await runner.cleanup()
+
+
+def rows(file: str, content: bytes) -> list[dict]:
+    """What a file of costs says, as a reader of CSV or JSON lines has it."""
+    if file.endswith(".csv"):
+        return list(csv.DictReader(content.decode().splitlines()))
+    return [orjson.loads(line) for line in content.splitlines()]
 
 
 def identities(taken) -> list[str]:
@@ -83,10 +101,10 @@ def expected() -> Counter[str]:
 
 
 async def test_every_line_arrives_once_and_progress_is_told():
-    """Arrays, single malformed lines, and some landings by pixel."""
+    """Arrays, single malformed lines, some landings by pixel, and costs as files."""
     told = []
     async with collector(lambda number, request: None) as (url, taken):
-        sent = await send(SHOP, url, now=clock, on_progress=told.append)
+        sent = await send(SHOP, url, now=clock, api_key=KEY, on_progress=told.append)
     assert Counter(identities(taken)) == expected()
     assert sum(told) == sent.lines == 3_000
     assert not sent.repeated
@@ -98,7 +116,7 @@ async def test_what_is_not_acknowledged_is_sent_again():
     """503, 429 and a cut connection; what may have arrived twice is counted."""
     trouble = {1: 503, 3: "cut", 5: 429, 6: 500}
     async with collector(lambda number, request: trouble.get(number)) as (url, taken):
-        sent = await send(SHOP, url, now=clock)
+        sent = await send(SHOP, url, now=clock, api_key=KEY)
     assert Counter(identities(taken)) == expected()
     assert sent.repeated.total() > 0
 
@@ -106,14 +124,14 @@ async def test_what_is_not_acknowledged_is_sent_again():
 async def test_the_last_part_comes_when_all_else_is_acknowledged():
     """Even where the first request is refused at first."""
     async with collector(lambda number, request: 503 if number <= 2 else None) as (url, taken):
-        await send(SHOP, url, now=clock)
-    last = {line.event["event_id"] for line in SHOP.last}
+        await send(SHOP, url, now=clock, api_key=KEY)
     marks = [
-        isinstance(events, list) and any(str(e.get("content")).startswith("other-") for e in events)
+        isinstance(events, list)
+        and any(str(e.get("content")).startswith("other-") or str(e.get("cost")) == "999999" for e in events)
         for _, events in taken
     ]
-    assert last
-    assert marks.index(True) == len(marks) - 1
+    assert marks.count(True) == 2
+    assert marks[-2:] == [True, True]
 
 
 async def test_an_answer_that_no_retry_mends_ends_sending():
@@ -121,6 +139,21 @@ async def test_an_answer_that_no_retry_mends_ends_sending():
     async with collector(lambda number, request: 404) as (url, _):
         with pytest.raises(CollectorRefused, match="404"):
             await send(SHOP, url, now=clock)
+
+
+async def test_costs_need_a_key():
+    """Without one the collector takes none, and nothing mends that."""
+    async with collector(lambda number, request: None) as (url, _):
+        with pytest.raises(CollectorRefused, match="401 to /import/costs"):
+            await send(SHOP, url, now=clock)
+
+
+def test_a_file_says_the_same_as_csv_and_as_json_lines():
+    """Whatever fields its lines have."""
+    events = [{"event_id": "a", "cost": 1.5}, {"event_id": "b", "clicks": 3, "cost": None}]
+    assert rows("x.jsonl", content_of(events, "x.jsonl")) == events
+    found = [{name: cell for name, cell in row.items() if cell} for row in rows("x.csv", content_of(events, "x.csv"))]
+    assert found == [{"event_id": "a", "cost": "1.5"}, {"event_id": "b", "clicks": "3"}]
 
 
 async def test_patience_ends():

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from streams.simulator.spent import count_costs
 from streams.simulator.truth import (
     DAY_MS,
     MODELS,
@@ -170,7 +171,7 @@ def test_traffic_counts_each_kind_in_the_currency_of_its_cost():
         ],
         invalid={"z"},
     )
-    assert count_traffic(known, "EUR") == {
+    assert count_traffic(known, "EUR", count_costs(known, "EUR")) == {
         TrafficKey("Display", "c", "EUR"): Traffic(1, 0, 2, 1, 16),
         TrafficKey("Display", "c", "USD"): Traffic(0, 1, 0, 0, 7),
     }

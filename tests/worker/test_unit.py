@@ -18,6 +18,7 @@ from streams.core import apply as core
 from streams.core.registry import Registry
 from streams.worker import unit as module
 from streams.worker.driver import Batch, Flow
+from streams.worker.life import State
 from streams.worker.store import Store
 from streams.worker.unit import Unit
 from streams.worker.windows import UnitWindows
@@ -93,7 +94,7 @@ async def unit(tmp_path):
     unit._transactions = unit.log = Log()
     unit.windows = UnitWindows(unit._store, T0 // 60_000)
     unit.positions = dict.fromkeys(("clicks", "conversions", "costs", "orders-by-visitor"), 10)
-    unit.state = "open"
+    unit.state = State.OPEN
     unit.rewind()
     yield unit
     await unit.close()
@@ -117,7 +118,7 @@ def count(name, **labels):
 
 def known(unit):
     """How many touches are indexed."""
-    return len([key for key, _ in unit.store.scan(b"v") if key[17:18] == b"t"])
+    return len([key for key, _ in unit._store.scan(b"v") if key[17:18] == b"t"])
 
 
 async def test_a_batch_is_committed_up_to_its_end_and_indexed(unit):

@@ -41,6 +41,19 @@ function moved(row) {
   return element;
 }
 
+const SPENT = [
+  figure("cost", "Cost", (row) => stacked(money(row.cost, currency), besides(row.others?.cost)), "Spent"),
+  figure("impressions", "Impressions", (row) => count(row.impressions), "Ads seen"),
+  figure("cpm", "CPM", (row) => money(row.cpm, currency), "Cost per 1000 impressions"),
+  figure("clicks", "Clicks", (row) => count(row.clicks), "Clicks through headwater"),
+  figure("cpc", "CPC", (row) => money(row.cpc, currency), "Cost per click"),
+  figure("conversions", "Conv.", (row) => conversions(row.conversions, digits), "Conversions credited"),
+  figure("cpa", "CPA", (row) => money(row.cpa, currency), "Cost per conversion"),
+  figure("revenue", "Revenue", (row) => money(row.revenue, currency), "Value of the conversions credited"),
+  figure("roas", "ROAS", (row) => ratio(row.roas), "Revenue per unit of cost"),
+  figure("roi", "ROI", (row) => percent(row.roi, 0), "Revenue less cost, per unit of cost"),
+];
+
 const CHANNELS = [
   { name: "channel", label: "Channel", text: true, head: true, value: (row) => row.channel, cell: (row) => row.channel },
   { name: "bar", label: make("span", { class: "sr" }, "Revenue, drawn"), plain: true, class: "bars", cell: (row) => bar(top ? row.revenue / top : 0), total: () => "" },
@@ -99,6 +112,25 @@ function compare() {
   tables.models(models.rows, { total, replace });
 }
 
+/** What was spent, by channel or campaign; those that cost nothing have no line. */
+function costs() {
+  const of = document.querySelector('input[name="costs-of"]:checked').value;
+  const spent = (row) => row.cost || Object.keys(row.others.cost).length;
+  const rows = (of === "channels" ? latest.channels : latest.campaigns.rows).filter(spent);
+  if (!rows.length) {
+    at("costs").replaceChildren(nothing(`Nothing was spent in ${PERIODS[period].label}.`));
+    tables.costs = null;
+    return;
+  }
+  const heads = (of === "channels" ? CHANNELS : CAMPAIGNS).filter((column) => column.text);
+  const columns = [...heads, ...SPENT];
+  tables.costs ??= table(at("costs"), "Costs", columns, { sort: { name: "cost", down: true } });
+  const replace = at("costs").dataset.of === of ? null : columns;
+  at("costs").dataset.of = of;
+  const total = of === "channels" ? { channel: "All", ...latest.kpis.values, others: latest.kpis.others } : null;
+  tables.costs(rows, { total, replace });
+}
+
 function campaigns() {
   const { rows, count: number } = latest.campaigns;
   if (!rows.length) {
@@ -130,11 +162,13 @@ export function show(figures) {
   }
   compare();
   campaigns();
+  costs();
 }
 
 /** Listen to what belongs to these tables alone. */
 export function start() {
   at("models-of").addEventListener("change", () => latest && compare());
+  at("costs-of").addEventListener("change", () => latest && costs());
   at("campaigns-more").addEventListener("click", () => {
     all = !all;
     campaigns();

@@ -57,6 +57,8 @@ export const GLOSSARY = [
   ["Credit", "What a conversion is owed to. A model is the rule by which it is shared among the touches before it; the shares of one conversion always sum to one, and to its value."],
   ["Channel", "The kind of way a visitor came: the default channel group of Google Analytics 4, plus what the site has set for its campaigns."],
   ["CVR, CPA, ROAS", "Conversions per visit; cost per conversion; revenue divided by cost. Each is made of the figures shown beside it. Where it would divide by zero there is a dash."],
+  ["CPC, CPM, ROI", "Cost per click; cost per 1000 impressions; revenue less cost, divided by cost: 0 % where both are equal, −100 % where nothing came back."],
+  ["Cost", "What ad networks state (imported), in the place of what clicks and impressions said they cost; where nothing is stated, what they said."],
   ["Currencies", "Amounts in different currencies are never added. Visits and conversions are counted whole; money is what came in the currency chosen, and other amounts are named beside it."],
   ["The period before", "As long as what has passed of this period, right before it. Figures of the past may still change: a late event, a refund or a withdrawn consent moves the credit."],
   ["Refused (dead letter)", "An event that could not be taken. It is kept with its bytes and its reason, and can be mended and sent again."],

@@ -41,6 +41,8 @@ def look(settings: Settings, roles: Iterable[Role]) -> list[Finding]:
     """All findings about this machine."""
     wanted = set(roles)
     found = [python(), packages(), clock(), *said(settings, wanted)]
+    if "collector" in wanted:
+        found += spool(settings)
     if "worker" in wanted:
         found += [*directory("state directory", settings.state_dir), open_files(settings.partitions)]
     return found
@@ -149,7 +151,7 @@ def said(settings: Settings, roles: set[Role]) -> Iterator[Finding]:
         )
 
 
-def directory(subject: str, path: Path) -> Iterator[Finding]:
+def directory(subject: str, path: Path, setting: str = "HEADWATER_WORKER_STATE_DIR") -> Iterator[Finding]:
     """Whether a directory can be written, or made, and has room."""
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     refused = _refused(there)
@@ -158,19 +160,35 @@ def directory(subject: str, path: Path) -> Iterator[Finding]:
             AREA,
             subject,
             f"{path} cannot be {'written' if there == path.absolute() else 'made'}: {there} {refused}",
-            "name another by HEADWATER_DATA_DIR (a worker's: HEADWATER_WORKER_STATE_DIR), or give this user the right",
+            f"name another by {setting} or HEADWATER_DATA_DIR, or give this user the right",
         )
         return
     free = shutil.disk_usage(there).free
     text = f"{path} can be {'written' if there == path.absolute() else 'made'}, {free / GIB:,.1f} GiB are free"
     lowest, low = LOW_DISK
-    mend = "make room, or name another place by HEADWATER_DATA_DIR"
+    mend = f"make room, or name another place by {setting} or HEADWATER_DATA_DIR"
     if free < lowest:
         yield problem(AREA, subject, text, mend)
     elif free < low:
         yield warning(AREA, subject, text, mend)
     else:
         yield ok(AREA, subject, text)
+
+
+def spool(settings: Settings) -> Iterator[Finding]:
+    """Whether a collector can keep events while Kafka is away: its directory, and room for all it may hold."""
+    if not settings.spool_bytes:
+        mend = "set HEADWATER_SPOOL_BYTES to what its disk may give"
+        yield warning(AREA, "spool", "is switched off: while Kafka is away, events are refused (503)", mend)
+        return
+    for finding in directory("spool", settings.spool_path, "HEADWATER_SPOOL_DIR"):
+        there = next(place for place in settings.spool_path.absolute().parents if place.exists())
+        free = shutil.disk_usage(there).free
+        if finding.state == "ok" and free < settings.spool_bytes:
+            text = f"{finding.text}; it may need {settings.spool_bytes / GIB:,.1f} GiB"
+            yield warning(AREA, "spool", text, "make room, or set HEADWATER_SPOOL_BYTES to what there is")
+        else:
+            yield finding
 
 
 def _refused(there: Path) -> str:

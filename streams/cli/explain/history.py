@@ -67,10 +67,26 @@ def _changes(before: Record, now: Record) -> list[Change]:
     ids = [[touch["touch_id"] for touch in record["touches"] if touch["touch_id"]] for record in (before, now)]
     if ids[0] != ids[1]:
         changes.append(Change("touches", ids[0], ids[1]))
-    moved = [credit_by_touch(record) for record in (before, now)]
-    if moved[0] != moved[1]:
+    classified = _classified_again(before, now)
+    if classified[0]:
+        changes.append(Change("classification", *classified))
+    if any(told(before) != told(now) for told in (credit_by_touch, credit_by_channel)):
         changes.append(Change("credits", credit_by_channel(before), credit_by_channel(now)))
     return changes
+
+
+def _classified_again(before: Record, now: Record) -> tuple[Record, Record]:
+    """Of the touches in both versions, what is said of one otherwise now: touch id -> field -> value, then and now."""
+    known = {touch["touch_id"]: touch for touch in before["touches"]}
+    then: Record = {}
+    since: Record = {}
+    for touch in now["touches"]:
+        old = known.get(touch["touch_id"], touch)
+        differing = [name for name in touch if touch[name] != old.get(name)]
+        if differing:
+            then[touch["touch_id"]] = {name: old.get(name, "") for name in differing}
+            since[touch["touch_id"]] = {name: touch[name] for name in differing}
+    return then, since
 
 
 def credit_by_touch(record: Record) -> dict[str, dict[str, int]]:

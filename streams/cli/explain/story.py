@@ -76,7 +76,9 @@ def read_story(client: Client, name: str, site: str = "", action: str = "", time
     visitor = attribution["visitor_id"]
     stored = conversions.touches(client, named.site, visitor) if visitor else []
     journey = Journey(named.site, stored, rules)
-    judged = judge(journey, attribution["conversion_time"])
+    facts = conversions.facts(client, named)
+    naming = [fact["time"] for fact in facts if fact["type"] == "conversion" and fact.get("visitor_id") == visitor]
+    judged = judge(journey, attribution["conversion_time"], min(naming, default=0))
     credited = [touch["touch_id"] for touch in attribution["touches"] if touch["touch_id"]]
     found = [one.touch["event_id"] for one in sorted((one for one in judged if one.place is not None), key=_place)]
     touches = _told(judged, attribution)
@@ -84,7 +86,7 @@ def read_story(client: Client, name: str, site: str = "", action: str = "", time
         named=named,
         zone=registry.zone(timezone or here.timezone),
         attribution=attribution,
-        facts=conversions.facts(client, named),
+        facts=facts,
         touches=touches,
         versions=history(conversions.versions(client, named)),
         policy=here.policy(named.action),

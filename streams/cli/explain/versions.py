@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,8 @@ def _changed(change: Change, record: dict[str, Any], story: Story) -> str:
             told = f"{name} {in_currency(before, record['currency'])} to {in_currency(now, record['currency'])}"
         case "conversion_time":
             told = f"time {at(before, story)} to {at(now, story)}"
+        case "classification":
+            told = _classified(before, now)
         case "touches":
             told = f"candidates {len(before)} to {len(now)}"
         case "credits":
@@ -87,6 +90,16 @@ def _changed(change: Change, record: dict[str, Any], story: Story) -> str:
         case _:
             told = f"{change.what.removesuffix('_id')} {before or '(none)'} to {now or '(none)'}"
     return told
+
+
+def _classified(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What became of the touches' classification: their channels, where these changed."""
+    channels = Counter((then["channel"], now[touch]["channel"]) for touch, then in before.items() if "channel" in then)
+    told = [f"{count} of {then} to {since}" for (then, since), count in channels.items()]
+    others = len(before) - channels.total()
+    if others:
+        told.append(f"{others} with other " + ", ".join(sorted({name for one in before.values() for name in one})))
+    return "candidates classified again: " + "; ".join(told)
 
 
 def first_and_now(story: Story) -> Table:

@@ -176,7 +176,10 @@ def test_who_waits_for_whom():
 
 
 def test_volumes_are_declared_and_files_are_there():
-    """What is mounted from the tree is read alone. A worker's volume has no name, so that each has its own."""
+    """What is mounted from the tree is read alone. A worker's volume has no name, so that each has its own.
+
+    The collector's has one: what waits in it for Kafka is nowhere else.
+    """
     named = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
@@ -188,6 +191,7 @@ def test_volumes_are_declared_and_files_are_there():
                 named.add(source)
     assert named == COMPOSE["volumes"].keys()
     assert SERVICES["worker"]["volumes"] == ["/var/lib/headwater"]
+    assert SERVICES["collector"]["volumes"] == ["collector-spool:/var/lib/headwater"]
 
 
 def test_kafka_is_found_by_the_roles_and_by_programs_on_this_machine():

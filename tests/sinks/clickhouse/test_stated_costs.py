@@ -179,3 +179,23 @@ def test_days_through_the_core(client: Client, settings: Settings, zone: str) ->
         parameters={"zone": zone},
     ).result_rows
     assert [tuple(row) for row in rows] == [(day, "EUR", D("10.000008"))]
+
+
+def test_a_registry_that_comes_late_leaves_nothing_behind(client: Client, settings: Settings) -> None:
+    """A spelling becomes a campaign's, a channel is known, one statement stands for two: counted once, by new names."""
+    entry = CampaignEntry(campaign="spring", site="shop", channel="Audio", partner="radio")
+    cluster = Cluster(Registry(), chaos=False)
+    hours = {"from": HOUR * 3_600_000, "to": (HOUR + 1) * 3_600_000}
+    common = {"site": "shop", "received_at": NOW_MS, "source": "google", "medium": "cpc"} | hours
+    for number, name in enumerate(("spring", "Spring")):
+        told = common | {"event_id": name, "campaign": name, "cost": f"{number + 1}", "time": NOW_MS + number}
+        cluster.put("costs", 0, orjson.dumps(told))
+    cluster.run()
+    pour(settings, samples(cluster))
+    assert [row[:2] + row[5:6] for row in costs(client)] == [
+        ("Paid Search", "Spring", D(2)),
+        ("Paid Search", "spring", D(1)),
+    ]
+    cluster.run(entries=[entry])
+    pour(settings, samples(cluster, [entry]))
+    assert [row[:3] + row[5:6] for row in costs(client)] == [("Audio", "spring", "radio", D(2))]

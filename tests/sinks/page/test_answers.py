@@ -39,7 +39,7 @@ def fill(put: Put) -> None:
     whole = {"linear": [1_000_000, 30_000_000, 0, 0, 0, 0], "last_touch": [2_000_000, 50_000_001, 0, 0, 0, 0]}
     email = {"linear": [1_500_000, 20_000_001, 500_000, 7_000_000, 0, 0], "first_touch": [500_000, 1, 0, 0, 0, 0]}
     put(
-        paned(1, clicks=7, landings=3, cost_micros=5_000_000, models=whole),
+        paned(1, impressions=400, clicks=7, landings=3, cost_micros=5_000_000, models=whole),
         paned(2, channel="Email", campaign="news", clicks=0, landings=10, cost_micros=0, models=email),
         paned(3, channel="Email", campaign="", clicks=0, landings=2, cost_micros=0),
         paned(4, HOUR_AGO, channel="Email", campaign="news", clicks=4, cost_micros=0, models=email),
@@ -70,6 +70,11 @@ def test_figures_are_those_of_the_views(client: Client, put: Put) -> None:
         "cost": 5.0,
         "cpa": round(5 / 2.500001, 6),
         "roas": 10.0,
+        "impressions": 400,
+        "clicks": 8,
+        "cpc": 0.625,
+        "cpm": 12.5,
+        "roi": 9.0,
     }
     assert found["kpis"]["others"] == {"revenue": {"USD": 9.0}, "cost": {"USD": 0.25}}
     assert found["kpis"]["pending"] == 0.5
@@ -80,6 +85,7 @@ def test_figures_are_those_of_the_views(client: Client, put: Put) -> None:
         ("Email", 20.000001, 13),
     ]
     assert found["channels"][1]["before"]["conversions"] == 1.5
+    assert [found["campaigns"]["rows"][0][name] for name in ("impressions", "clicks", "cost")] == [400, 7, 5.0]
     named = [(row["campaign"], row["visits"], row["conversions"]) for row in found["campaigns"]["rows"]]
     assert named == [("brand", 10, 1.0), ("news", 10, 1.5), ("usd", 1, 1e-06)]
     assert found["campaigns"]["count"] == 3
@@ -103,11 +109,17 @@ def test_sums_are_those_that_analysts_see(client: Client, put: Put) -> None:
     within = "site = {site:String} AND minute < {end:UInt32}"
     parameters = {"site": SITE, "end": found.end}
     came = client.query(
-        f"SELECT channel, currency, sum(visits), sum(cost) FROM traffic WHERE {within} GROUP BY ALL", parameters
+        "SELECT channel, currency, sum(visits), sum(impressions), sum(clicks), sum(cost) FROM traffic"
+        f" WHERE {within} GROUP BY ALL",
+        parameters,
     ).result_rows
-    ours = summed(((row.channel, row.currency), (row.visits, row.cost)) for row in queries.traffic(client, SITE, found))
+    ours = summed(
+        ((row.channel, row.currency), (row.visits, row.impressions, row.clicks, row.cost))
+        for row in queries.traffic(client, SITE, found)
+    )
     assert ours == {tuple(row[:2]): tuple(row[2:]) for row in came}
-    assert ours["Paid Search", "EUR"] == (10, Decimal("0.7"))
+    assert ours["Paid Search", "EUR"][0] == 10
+    assert ours["Paid Search", "EUR"][3] == Decimal("0.7")
     credit = client.query(
         "SELECT channel, currency, model, sum(conversions) AS c, sum(revenue), sum(conversions_pending) FROM kpis"
         f" WHERE {within} GROUP BY ALL HAVING c != 0",

@@ -11,8 +11,10 @@ from sinks.page.queries import Campaign, Credit, Traffic
 HOURS = Window((0, 3600), 5400, 7200)
 
 
-def came(bar: int, channel: str, visits: int, cost: str = "0", currency: str = "EUR") -> Traffic:
-    return Traffic(bar, channel, currency, visits, 0, Decimal(cost))
+def came(
+    bar: int, channel: str, visits: int, cost: str = "0", currency: str = "EUR", *, seen: int = 0, clicks: int = 0
+) -> Traffic:
+    return Traffic(bar, channel, currency, visits, seen, clicks, Decimal(cost))
 
 
 def earned(bar: int, channel: str, conversions: str, revenue: str, currency: str = "EUR", **more: str) -> Credit:
@@ -24,7 +26,11 @@ def test_kpis_count_people_whole_and_money_by_currency():
     """Visits and conversions of all currencies; amounts in others are named beside, never added."""
     found = summary.kpis(
         HOURS,
-        [came(0, "Email", 8), came(3600, "Display", 2, "4", "USD"), came(3600, "Display", 10, "5")],
+        [
+            came(0, "Email", 8, seen=100),
+            came(3600, "Display", 2, "4", "USD", seen=300),
+            came(3600, "Display", 10, "5", clicks=8),
+        ],
         [
             earned(0, "Email", "1.5", "30", pending="0.5"),
             earned(3600, "Display", "0.5", "7", "GBP"),
@@ -41,6 +47,11 @@ def test_kpis_count_people_whole_and_money_by_currency():
         "cost": 5.0,
         "cpa": 2.5,
         "roas": 6.0,
+        "impressions": 400,
+        "clicks": 8,
+        "cpc": 0.625,
+        "cpm": 12.5,
+        "roi": 5.0,
     }
     assert found["others"] == {"revenue": {"GBP": 7.0}, "cost": {"USD": 4.0}}
     assert found["pending"] == 0.5
@@ -51,7 +62,8 @@ def test_kpis_count_people_whole_and_money_by_currency():
 def test_nothing_divided_by_zero_is_a_number():
     """Each ratio is None where its divisor is 0, in a bar as in the whole."""
     found = summary.kpis(HOURS, [came(0, "Email", 4)], [], "linear", "EUR")
-    assert [found["values"][name] for name in ("cvr", "cpa", "roas")] == [0.0, None, None]
+    names = ("cvr", "cpa", "roas", "cpc", "cpm", "roi")
+    assert [found["values"][name] for name in names] == [0.0, None, None, None, None, None]
     assert found["series"]["cvr"] == [0.0, None]
 
 
@@ -60,7 +72,7 @@ def test_a_ratio_of_money_in_other_currencies_alone_is_none():
     found = summary.channels(
         [came(0, "Affiliates", 5, "8", "USD")], [earned(0, "Affiliates", "2", "40")], "linear", "EUR"
     )
-    assert found["Affiliates"]["cpa"] is None
+    assert [found["Affiliates"][name] for name in ("cpa", "cpc", "cpm")] == [None, None, None]
     assert found["Affiliates"]["others"] == {"revenue": {}, "cost": {"USD": 8.0}}
     in_dollars = summary.channels(
         [came(0, "Affiliates", 5, "8", "USD")], [earned(0, "Affiliates", "2", "40")], "linear", "USD"
@@ -77,6 +89,23 @@ def test_channels_by_revenue_then_visits():
         "EUR",
     )
     assert list(found) == ["Email", "Direct", "Audio"]
+
+
+def test_what_a_channel_cost_is_held_against_all_that_was_seen_of_it():
+    """Impressions of minutes without a visit too."""
+    found = summary.channels(
+        [came(0, "Display", 0, seen=1500), came(3600, "Display", 4, "3", clicks=4)],
+        [earned(0, "Display", "1", "2")],
+        "linear",
+        "EUR",
+    )
+    assert [found["Display"][name] for name in ("cpm", "cpc", "cpa", "roas", "roi")] == [
+        2.0,
+        0.75,
+        3.0,
+        0.666667,
+        -0.333333,
+    ]
 
 
 def test_models_stand_beside_each_other():
@@ -98,6 +127,7 @@ def test_models_stand_beside_each_other():
 
 
 def test_campaigns_have_the_same_figures():
-    row = Campaign("Email", "news", 4, Decimal(1), {"EUR": Decimal(8), "USD": Decimal(1)}, {"EUR": Decimal(2)})
+    row = Campaign("Email", "news", 4, 50, 2, Decimal(1), {"EUR": Decimal(8), "USD": Decimal(1)}, {"EUR": Decimal(2)})
     found = summary.campaigns([row], "EUR")[0]
     assert (found["cvr"], found["cpa"], found["roas"], found["others"]["revenue"]) == (0.25, 2.0, 4.0, {"USD": 1.0})
+    assert (found["cpc"], found["cpm"], found["roi"]) == (1.0, 40.0, 3.0)

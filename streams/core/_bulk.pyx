@@ -1,0 +1,155 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""What is done for each entry of a large batch after the core is through with it, compiled: order, keys and sums.
+
+Rule: a fast twin of a few lines of `streams.core.panes`, `streams.worker.store` and `streams.worker.windows`, which
+stay beside their calls and say what is right; tests hold the two against each other.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.ref cimport PyObject
+from libc.stdlib cimport free, malloc, qsort
+from libc.string cimport memcmp, memcpy
+
+ctypedef unsigned char byte
+
+cdef struct Entry:
+    unsigned long long head
+    const byte* at
+    Py_ssize_t size
+    PyObject* key
+    PyObject* value
+
+DEF HEAD = 8
+
+
+cdef int compare(const void* left, const void* right) noexcept nogil:
+    cdef const Entry* one = <const Entry*>left
+    cdef const Entry* other = <const Entry*>right
+    cdef Py_ssize_t shorter
+    cdef int found
+    if one.head != other.head:
+        return -1 if one.head < other.head else 1
+    shorter = one.size if one.size < other.size else other.size
+    found = memcmp(one.at, other.at, shorter)
+    if found:
+        return found
+    return 0 if one.size == other.size else -1 if one.size < other.size else 1
+
+
+cdef inline unsigned long long head_of(const byte* at, Py_ssize_t size) noexcept nogil:
+    """The first bytes as a number, by which alone most keys are told apart."""
+    cdef unsigned long long head = 0
+    cdef int place
+    for place in range(HEAD):
+        head = (head << 8) | (at[place] if place < size else 0)
+    return head
+
+
+cpdef put_in_order(put, dict puts):
+    """Call ``put(key, value)`` for each entry, in the order of keys (all of them bytes)."""
+    cdef Py_ssize_t count = len(puts)
+    cdef Py_ssize_t place = 0
+    cdef Entry* entries = <Entry*>malloc((count or 1) * sizeof(Entry))
+    if entries == NULL:
+        raise MemoryError
+    try:
+        for key, value in puts.items():
+            entries[place].at = <const byte*>PyBytes_AS_STRING(key)
+            entries[place].size = PyBytes_GET_SIZE(key)
+            entries[place].head = head_of(entries[place].at, entries[place].size)
+            entries[place].key = <PyObject*>key
+            entries[place].value = <PyObject*>value
+            place += 1
+        with nogil:
+            qsort(entries, count, sizeof(Entry), compare)
+        for place in range(count):
+            put(<object>entries[place].key, <object>entries[place].value)
+    finally:
+        free(entries)
+
+
+cpdef list pane_keys(list changed, texts_of):
+    """(texts, key, state key) of the pane of each (dimensions, numbers), as `streams.core.panes` makes them."""
+    cdef list found = []
+    cdef tuple dimensions
+    cdef tuple texts
+    cdef bytes names
+    cdef bytes key
+    cdef byte buffer[24]
+    cdef byte* digit
+    cdef byte* out
+    cdef long long minute
+    cdef long long left
+    cdef Py_ssize_t size
+    for dimensions, _ in changed:
+        texts = texts_of(dimensions[1:])
+        names = texts[0]
+        minute = dimensions[0]
+        left = minute
+        digit = buffer + 24
+        while True:
+            digit -= 1
+            digit[0] = 48 + left % 10
+            left //= 10
+            if left == 0:
+                break
+        size = buffer + 24 - digit
+        key = PyBytes_FromStringAndSize(NULL, 2 + size + PyBytes_GET_SIZE(names))
+        out = <byte*>PyBytes_AS_STRING(key)
+        out[0] = 91
+        memcpy(out + 1, digit, size)
+        out[1 + size] = 44
+        memcpy(out + 2 + size, PyBytes_AS_STRING(names), PyBytes_GET_SIZE(names))
+        state_key = PyBytes_FromStringAndSize(NULL, 5 + PyBytes_GET_SIZE(key))
+        out = <byte*>PyBytes_AS_STRING(state_key)
+        out[0] = 112
+        out[1] = (minute >> 24) & 255
+        out[2] = (minute >> 16) & 255
+        out[3] = (minute >> 8) & 255
+        out[4] = minute & 255
+        memcpy(out + 5, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+        found.append((texts, key, state_key))
+    return found
+
+
+cpdef gather(dict pending, dict changes):
+    """Add changes of panes to those that wait, by minute, site, channel, campaign and currency."""
+    cdef tuple dimensions
+    cdef tuple key
+    cdef list numbers
+    cdef PyObject* old
+    for dimensions, numbers in changes.items():
+        key = (dimensions[0], dimensions[1], dimensions[2], dimensions[3], dimensions[7])
+        old = PyDict_GetItem(pending, key)
+        if old == NULL:
+            pending[key] = list(numbers)
+        else:
+            sum_into(<list>old, numbers, False)
+
+
+cdef inline sum_into(list totals, list numbers, bint taken):
+    """Add `numbers` to `totals` in place, or take them out; either may be the shorter."""
+    cdef Py_ssize_t place
+    for place in range(len(totals), len(numbers)):
+        totals.append(0)
+    for place in range(len(numbers)):
+        number = numbers[place]
+        if number:
+            totals[place] = totals[place] - number if taken else totals[place] + number
+
+
+cpdef sum_series(dict table, tuple series, list numbers, bint taken):
+    """Add numbers to a series' totals, or take them out; a series whose totals are all 0 is not there."""
+    cdef PyObject* old = PyDict_GetItem(table, series)
+    cdef list totals
+    if old == NULL:
+        totals = [0] * len(numbers)
+        table[series] = totals
+    else:
+        totals = <list>old
+    sum_into(totals, numbers, taken)
+    for number in totals:
+        if number:
+            return
+    del table[series]

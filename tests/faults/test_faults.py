@@ -1,0 +1,156 @@
+"""The suite in short, against real processes; and that the suite itself would notice."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import orjson
+import pytest
+
+from streams.core.registry import Registry
+from tests.faults.check import Deleted, Judge
+from tests.faults.faults import FAULTS
+from tests.faults.load import Group, Load, crowd_events
+from tests.faults.observed import Observed
+from tests.faults.run import run
+from tests.faults.schedule import schedule
+from tests.reference.cluster import Cluster
+from tests.reference.events import DAY, identity
+
+SHORT = (
+    "worker_killed",
+    "worker_leaves",
+    "worker_joins",
+    "state_deleted",
+    "outputs_truncated",
+    "produce_cut",
+    "offsets_cut",
+    "end_cut",
+    "broker_killed",
+    "engine_killed",
+    "inserts_unanswered",
+    "sink_killed",
+    "collector_killed",
+)
+"""One of each kind, less those that wait for a session to run out (tests/integration/test_worker.py has them)."""
+NOW = 1_790_000_000_000
+
+
+@pytest.mark.integration
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+async def test_short_schedule(tmp_path):
+    """Killed, cut, deleted, truncated and refused under load: nothing is lost or doubled, and all rows are right."""
+    said = []
+    report = await run(tmp_path, faults=0, seed=6, names=SHORT, rounds=2, workers=2, say=said.append)
+    assert report.right, "\n".join(said)
+    assert report.last_line() == f"{len(SHORT)} faults, 0 lost, 0 doubled"
+    assert report.events > 100
+
+
+def test_schedules_follow_the_seed():
+    """A seed and a number are a schedule; every kind is in a long one, and none that takes minutes in a short one."""
+    names = [[(one.fault.name, one.seed) for one in planned] for planned in schedule(1, 200)]
+    assert names == [[(one.fault.name, one.seed) for one in planned] for planned in schedule(1, 200)]
+    assert names != [[(one.fault.name, one.seed) for one in planned] for planned in schedule(2, 200)]
+    assert sum(map(len, names)) == 200
+    assert {name for planned in names for name, _ in planned} == set(FAULTS)
+    assert not any(one.fault.long for planned in schedule(1, 39) for one in planned)
+    assert sum(map(len, schedule(1, 0, SHORT, 2))) == len(SHORT)
+    assert len(schedule(1, 0, SHORT, 2)) == 2
+
+
+class Told:
+    """A load that was acknowledged, taken by the core in memory, and what an observer has seen of it."""
+
+    def __init__(self, seed: int) -> None:
+        self.load = Load(seed, "", "", 4)
+        self.observed = Observed("", 4)
+        self.cluster = Cluster(Registry(()), 4, chaos=False)
+        for number in range(6):
+            group = Group(number, frozenset(), NOW, [], crowd_events(number, 0, NOW))
+            group.sites = frozenset(event["site"] for event in group.told)
+            self.load.groups.append(group)
+            self.cluster.run(event | {"received_at": NOW} for event in group.told)
+
+    def records(self):
+        for (topic, partition), written in self.cluster.logs.items():
+            for offset, record in enumerate(written):
+                yield SimpleNamespace(topic=topic, partition=partition, offset=offset, **record._asdict())
+
+    def verdict(self, spoil=lambda record: [record]):
+        for record in self.records():
+            for seen in spoil(record):
+                take = self.observed._take.get(seen.topic)
+                if take is not None:
+                    take(seen)
+        return Judge(self.load, self.observed, Deleted()).judge(None, everything=True)
+
+
+def _rewrite(record, **changes):
+    return SimpleNamespace(**vars(record) | {"value": orjson.dumps(orjson.loads(record.value) | changes)})
+
+
+def test_what_is_right_is_right():
+    """The core's own outputs, untouched and told twice, are no difference."""
+    assert Told(1).verdict().lines() == []
+    assert (
+        Told(2).verdict(lambda record: [record] if record.topic == "dead-letters" else [record, record]).lines() == []
+    )
+
+
+@pytest.mark.parametrize("topic", ["touches", "orders", "attributions", "panes", "dead-letters"])
+def test_a_missing_record_is_noticed(topic):
+    """Any record of an output topic that is missing, for good, shows in the verdict."""
+    chance = random.Random(topic)
+    told = Told(3)
+    keys = sorted({record.key for record in told.records() if record.topic == topic}, key=str)
+    key = chance.choice(keys)
+    missing = [(r.partition, r.offset) for r in told.records() if (r.topic, r.key) == (topic, key)]
+    verdict = told.verdict(
+        lambda record: [] if record.topic == topic and (record.partition, record.offset) in missing else [record]
+    )
+    assert not verdict.right
+    if topic in {"touches", "orders", "dead-letters"}:
+        assert verdict.lost
+
+
+def test_what_counts_twice_is_noticed():
+    """A dead letter twice, a pane with one more, a version that was given twice, an event both taken and refused."""
+
+    def letter(record):
+        return [record, record] if record.topic == "dead-letters" else [record]
+
+    def pane(record):
+        if record.topic != "panes":
+            return [record]
+        return [_rewrite(record, clicks=orjson.loads(record.value)["clicks"] + 1)]
+
+    def again(record):
+        if record.topic != "attributions":
+            return [record]
+        return [record, _rewrite(record, last_changed_at=0)]
+
+    assert Told(4).verdict(letter).doubled
+    assert Told(5).verdict(pane).doubled
+    assert any("version" in line for line in Told(6).verdict(again).wrong)
+    told = Told(7)
+    clicks = [event for group in told.load.groups for event in group.told if event["type"] == "click"]
+    accepted = next(event for event in clicks if NOW - 7 * DAY < event["time"] < NOW)
+    headers = [(name, b"0") for name in ("reason", "topic", "partition", "offset")]
+    letters = SimpleNamespace(value=orjson.dumps(accepted), headers=headers)
+    told.observed._letter(letters)
+    assert told.verdict().doubled
+
+
+def test_what_a_fault_deleted_is_not_asked_for():
+    """An event of which every copy was deleted before it was read is left out of the undisturbed run."""
+    told = Told(8)
+    event = next(event for group in told.load.groups for event in group.told if event["type"] == "landing")
+    deleted = Deleted([("clicks", 0, 5, 9)], {identity(event)})
+    assert deleted.gone(told.observed) == {identity(event)}
+    told.observed.places[identity(event)].add(("clicks", 0, 7))
+    assert deleted.gone(told.observed) == {identity(event)}
+    told.observed.places[identity(event)].add(("clicks", 0, 9))
+    assert deleted.gone(told.observed) == set()
