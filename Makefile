@@ -13,7 +13,7 @@ LOCKS := requirements/local.txt requirements/dev.txt
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 CODE := schemas streams sinks deploy tests
 
-.PHONY: help setup peer demo up prometheus test faults check format bench bench-check bench-keep bench-page soak docs script dashboards pictures lock clean
+.PHONY: help setup peer demo up prometheus test faults fuzz check format bench bench-check bench-keep bench-page soak docs script dashboards pictures lock clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test: setup ## run all tests (ARGS="-k channels" for some)
 
 faults: setup ## kill, stop, cut and delete under load, and count what is lost or doubled (FAULTS=200 SEED=1)
 	@$(BIN)/python -m tests.faults --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(ARGS)
+
+fuzz: setup ## try hostile input on every parser and endpoint (INPUTS=1000000 SEED=1)
+	@$(BIN)/python -m tests.hostile --inputs $(or $(INPUTS),100000) --seed $(or $(SEED),1) $(ARGS)
 
 check: setup ## lint, formatting, types, layers
 	@$(BIN)/ruff check $(CODE)

@@ -42,6 +42,9 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "click_id_keys_unset": "Click ids are signed with a key that ends with the process: set HEADWATER_CLICK_ID_KEYS.",
     # worker
     "worker_started": "The worker has joined its group; partitions follow.",
+    "worker_not_ready": "The worker cannot do its work, for this reason; it goes on by itself when that is gone.",
+    "worker_ready": "The worker does its work again.",
+    "kafka_answers": "Kafka answers the worker again.",
     "worker_stopped": "The worker has finished the batch in hand, and ends.",
     "stop_cut_short": "Kafka did not let go in time, so the worker ended at once. Nothing is lost.",
     "rebalanced": "The group has shared out its partitions anew, which took so many seconds from the work.",
@@ -71,6 +74,9 @@ LOG_EVENTS: Final[dict[str, str]] = {
     "sink_commit_failed": "Rows are in ClickHouse, but Kafka does not know; they are inserted again: harmless.",
     "sink_batch_abandoned": "A partition went to another sink before its rows were in; that one reads them again.",
     "sink_record_undecodable": "Records that this version does not know; kept in `sink_rejects`. Upgrade the sink.",
+    "sink_rewound": "ClickHouse held less than Kafka's offsets say (put back from a backup, another database, or the "
+    "first start of a version that keeps positions): what it lacks is read again.",
+    "sink_records_gone": "ClickHouse lacks these, and Kafka keeps them no more: put back a newer backup, if you can.",
     "sink_topic_missing": "A topic is not there: run `headwater topics`.",
     "sink_topic_recreated": "A topic was deleted and made anew; it is read from its start, and the newer rows hold.",
     # live page

@@ -72,6 +72,8 @@ class TouchRecord(TypedDict):
     stated: NotRequired[Annotated[bool, Field(description="Address or fields say where the visitor came from.")]]
     quiet: NotRequired[Annotated[bool, Field(description="The referrer is empty, the site's own or a provider's.")]]
     said: NotRequired[Annotated[dict[str, str], Field(description="Explicit fields as they were stated.")]]
+    arrived: NotRequired[Annotated[bool, Field(description="It arrived from a click of ours that is forgotten.")]]
+    renewed: NotRequired[Annotated[Moment, Field(description="Written again, since it is still needed.")]]
     extra: NotRequired[dict[str, Any]]
 
 
@@ -87,6 +89,7 @@ class ConsentRecord(TypedDict):
     fp: Fingerprint
     consent: Consent
     user_id: NotRequired[str]
+    renewed: NotRequired[Annotated[Moment, Field(description="Written again, since it is still needed.")]]
     extra: NotRequired[dict[str, Any]]
 
 
@@ -105,6 +108,7 @@ class VerdictRecord(TypedDict):
     reasons: NotRequired[list[str]]
     consent: NotRequired[Consent]
     user_id: NotRequired[str]
+    renewed: NotRequired[Annotated[Moment, Field(description="Written again, since it is still needed.")]]
     extra: NotRequired[dict[str, Any]]
 
 
@@ -130,6 +134,7 @@ class Merged(TypedDict):
 
     time: Moment
     visitor_id: str
+    named_at: Annotated[Moment, Field(description="Time of the event that names the visitor; of the first, if none.")]
     user_id: str
     click_id: str
     status: Literal["approved", "pending", "rejected", "retracted"]

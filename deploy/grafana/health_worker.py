@@ -180,5 +180,35 @@ def partitions() -> Layout:
                 units.Short,
                 span=8,
             ),
+            lines_panel(
+                "Restores",
+                "Records of a partition's state that are still to be read from Kafka. Normal: 0 but for moments; from an "
+                "empty disk some seconds a million.",
+                [promql("max by (partition) (headwater_restore_left_records)", "{{partition}}")],
+                units.Short,
+                span=8,
+            ),
+            lines_panel(
+                "Restores: time left",
+                "At the pace since each began.",
+                [promql("max by (partition) (headwater_restore_eta_seconds)", "{{partition}}")],
+                units.Seconds,
+                span=8,
+            ),
+            lines_panel(
+                "Rebalances",
+                "How long one keeps a worker from taking records, and how many there are per hour. Every worker pauses "
+                "when one comes or goes. Normal: below three seconds.",
+                [
+                    promql(
+                        "histogram_quantile(1, sum by (le) "
+                        "(rate(headwater_rebalance_seconds_bucket[$__rate_interval])))",
+                        "the longest, seconds at most",
+                    ),
+                    promql("sum(rate(headwater_rebalance_seconds_count[$__rate_interval])) * 3600", "per hour"),
+                ],
+                units.Short,
+                span=8,
+            ),
         ],
     )

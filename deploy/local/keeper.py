@@ -137,6 +137,9 @@ class Keeper:
                 code = error.errno or 1
                 log.error("service_cannot_start", service=self.service.name, error=str(error))  # noqa: TRY400 - no trace
             else:
+                if not self._wanted.is_set():  # it was held while it was being started
+                    self._asked = True
+                    self._child.kill()
                 self._changed()
                 code = await self._child.wait()
             self._changed()

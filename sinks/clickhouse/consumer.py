@@ -7,7 +7,9 @@ become fewer and larger, up to a second's, as it slows down. On a rebalance what
 given up: the next owner reads it again, and nothing changes by that.
 
 A committed offset carries the incarnation of its topic as metadata; where the topic is another one by now, the
-partition is read from its start, and its rows bear a higher generation (`generations`).
+partition is read from its start, and its rows bear a higher generation (`generations`). ClickHouse keeps positions of
+its own beside the rows (`positions`): at start, with every batch and every few seconds they are compared, and where
+ClickHouse holds less than Kafka's offsets say, as after it was put back from a backup, reading begins there again.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartitionError
 
-from schemas.errors import Unavailable
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders, generations
+from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
+from sinks.clickhouse.standing import TOPICS, Standing
 from sinks.clickhouse.writer import Batch, Writer
 
 if TYPE_CHECKING:
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TOPICS: Final = tuple(decoders.DECODERS)
 _DRAIN_SECONDS: Final = 3.0
 _CHECK_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 1.0
 
 
@@ -79,8 +82,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._sent_batch: Batch | None = None
         self._insert_s = 0.0
         self._draining = False
-        self._incarnations: dict[str, str] = {}
-        self._generations: dict[str, int] = {}
+        self._standing = Standing(self._group, self._server, self._writer, metrics, self._stopping)
         self._next: dict[TopicPartition, int] = {}
         self._consumer: Any = None
         self._failure: BaseException | None = None
@@ -131,10 +133,11 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             max_partition_fetch_bytes=8 << 20,
             fetch_max_wait_ms=100,
         )
-        self._consumer, self._next, self._draining = consumer, {}, False
+        self._consumer, self._draining = consumer, False
+        self._forget()
         try:
             await admin.start()
-            self._incarnations = await generations.incarnations(admin, TOPICS)
+            await generations.incarnations(admin, TOPICS)
             await consumer.start()
             consumer.subscribe(TOPICS, listener=self)
             log.info("sink_started", group=self._group, topics=list(TOPICS), clickhouse=self._server.address)
@@ -142,13 +145,14 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await self._drain()
         finally:
             self._problem = self._problem or "stopped"
+            self._standing.close()
             await self._abandon()
             await consumer.stop()
             await admin.close()
             self._consumer = None
 
     async def _consume(self, consumer: Any, admin: AIOKafkaAdminClient) -> None:
-        checked = measured = time.monotonic()
+        checked = measured = looked = time.monotonic()
         idle = False
         while not self._stopping.is_set():
             now = time.monotonic()
@@ -158,6 +162,11 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             if now - measured > 1.0:
                 self._measure(consumer)
                 measured = now
+            if now - looked > (_AGAIN_SECONDS if self._writer.problem else _CHECK_SECONDS):
+                self._standing.look(self._busy)
+                looked = now
+            if self._standing.behind:
+                await self._rewind()
             assigned = consumer.assignment()
             if not assigned:
                 self._problem = "no partitions assigned"
@@ -182,19 +191,21 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         now = time.monotonic()
         for partition, records in fetched.items():
             expected = self._next.get(partition)
-            if expected is None or records[0].offset < expected:
-                # Assigned this very moment, or the log began anew: find out which topic this is, then read these again.
-                self._next.pop(partition, None)
-                if partition in consumer.assignment():
-                    consumer.seek(partition, records[0].offset)
+            if expected is None:
+                # Assigned this very moment: where to read from is found out next.
                 continue
+            if records[0].offset < expected:
+                # The log began anew: find out which topic this is, and read from where that one is. The batch speaks of
+                # records that are not in it yet: nobody may send it any more.
+                self._standing.behind, self._batch = True, Batch()
+                return
             position = self._position(consumer, partition, records[-1].offset + 1)
             self._next[partition] = position
-            self._batch.reach(partition, position, records[0].timestamp, now)
+            self._batch.reach(partition, expected, position, records[0].timestamp, now)
             self._batch.records += len(records)
             by_topic.setdefault(partition.topic, []).extend(records)
         for topic, records in by_topic.items():
-            generation = self._generations[topic]
+            generation = self._standing.generations[topic]
             self._metrics.records.labels(topic).inc(len(records))
             blocks, rejected = decoders.encode(topic, records, generation)
             for block in blocks:
@@ -243,12 +254,17 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
 
     async def _deliver(self, batch: Batch) -> None:
         began = time.monotonic()
-        await self._writer.write(batch)
+        try:
+            await self._writer.write(batch, batch.spans(self._standing.generations))
+        except Behind:
+            self._standing.behind = True
+            return
         self._insert_s = time.monotonic() - began
+        self._standing.reach(batch.positions)
         consumer = self._consumer
         owned = consumer.assignment()
         offsets = {
-            partition: OffsetAndMetadata(position, self._incarnations[partition.topic])
+            partition: OffsetAndMetadata(position, self._standing.incarnations[partition.topic])
             for partition, position in batch.positions.items()
             if partition in owned
         }
@@ -287,31 +303,25 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 self._metrics.consumer_lag.labels(partition.topic, partition.partition).set(max(0, end - position))
 
     async def _resolve(self, consumer: Any, admin: AIOKafkaAdminClient, partitions: list[TopicPartition]) -> None:
-        """Find each partition's generation; read from the start what was committed for another incarnation."""
-        self._incarnations = await generations.incarnations(admin, TOPICS)
-        committed = await generations.committed_incarnations(admin, self._group, partitions)
-        pause = 0.2
-        while not self._stopping.is_set():
-            try:
-                for topic in sorted({partition.topic for partition in partitions}):
-                    number = await generations.generation(self._server, topic, self._incarnations[topic])
-                    self._generations[topic] = number
-            except Unavailable as error:
-                self._writer.failed(str(error))
-                await self._wait(pause)
-                pause = min(2 * pause, 5.0)
-            else:
-                self._writer.succeeded()
-                break
-        else:
+        """Go to where `partitions` are to be read from."""
+        starts = await self._standing.find(consumer, admin, partitions)
+        if starts is None:
             return
-        for partition in set(partitions) & consumer.assignment():
-            incarnation = committed.get(partition, "")
-            if incarnation and incarnation != self._incarnations[partition.topic]:
-                log.warning("sink_topic_recreated", topic=partition.topic, partition=partition.partition)
-                await consumer.seek_to_beginning(partition)
-            self._next[partition] = 0
+        for partition in starts.keys() & consumer.assignment():
+            consumer.seek(partition, starts[partition])
+            self._next[partition] = starts[partition]
         self._problem = ""
+
+    async def _rewind(self) -> None:
+        """Let go of what is held, and find out anew where to read every partition from."""
+        await self._abandon()
+        self._forget()
+        # Two servers that take turns and do not hold the same would have it go round and round.
+        await self._wait(0.5)
+
+    def _forget(self) -> None:
+        self._next.clear()
+        self._standing.forget()
 
     async def _check_topics(self, consumer: Any, admin: AIOKafkaAdminClient) -> None:
         """Notice a topic that was deleted and created again while it was being read."""
@@ -320,26 +330,23 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         except UnknownTopicOrPartitionError as error:
             log.warning("sink_topic_missing", error=str(error))
             return
-        changed = {topic for topic, incarnation in found.items() if incarnation != self._incarnations.get(topic)}
-        if changed:
+        changed = {topic for topic, there in found.items() if there != self._standing.incarnations.get(topic)}
+        if changed and consumer.assignment():
             await self._drain()
-            await self._abandon()
-            for partition in [part for part in consumer.assignment() if part.topic in changed]:
-                self._next.pop(partition, None)
-                await consumer.seek_to_beginning(partition)
             self._draining = False
+            await self._rewind()
             log.warning("sink_topic_recreated", topics=sorted(changed))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """Insert and commit what is held, within a few seconds, or give it up."""
         await self._drain()
         await self._abandon()
-        self._next.clear()
+        self._forget()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Go on; the loop finds out where."""
         self._draining = False
-        self._next.clear()
+        self._forget()
         partitions = list(assigned)
         self._metrics.consumer_lag.clear()
         log.info("sink_assigned", partitions=len(partitions))

@@ -3,28 +3,15 @@
 Rule: offsets mean something only within one incarnation of a topic (cluster id and topic id). Each incarnation gets the
 next number of its topic, kept in the table ``sink_generations``; it stands above the offset in every row's version, so
 a re-created topic, or another cluster's, wins over what was there. Two sinks that meet a new incarnation at once take
-the same number. Topic ids need Metadata v10 (Kafka 2.8), which aiokafka 0.14 has not; it is spelled out here.
+the same number.
 """
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any, Final
-
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from typing import TYPE_CHECKING, Final
 
 from schemas.errors import ConfigurationError
+from schemas.incarnations import incarnations
 from sinks.clickhouse.server import QUERY_SECONDS
 
 if TYPE_CHECKING:
@@ -35,104 +22,9 @@ if TYPE_CHECKING:
 
     from sinks.clickhouse.server import Server
 
+__all__ = ["MAX_GENERATION", "committed_offsets", "generation", "incarnations"]
+
 MAX_GENERATION: Final = (1 << 16) - 1
-_NO_ID: Final = (0, 0)
-_UUID: Final = (("id_high", Int64), ("id_low", Int64))
-
-
-class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
-    API_KEY = 3
-    API_VERSION = 10
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", CompactString("utf-8")),
-                *_UUID,
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-        ("tags", TaggedFields),
-    )
-
-
-class _MetadataRequest(RequestStruct):  # type: ignore[misc]
-    API_KEY = 3
-    API_VERSION = 10
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _MetadataResponse
-    SCHEMA = Schema(
-        ("topics", CompactArray(*_UUID, ("topic", CompactString("utf-8")), ("tags", TaggedFields))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class _Metadata(Request[_MetadataRequest]):  # type: ignore[misc]
-    API_KEY = 3
-
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._topics: list[tuple[Any, ...]] = [(*_NO_ID, topic, {}) for topic in topics]
-
-    def build(self, request_struct_class: type[_MetadataRequest]) -> _MetadataRequest:
-        return request_struct_class(self._topics, False, False, False, {})
-
-
-async def incarnations(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, str]:
-    """Topic -> ``CLUSTER_ID/TOPIC_ID``, without creating what is missing.
-
-    Raises `UnknownTopicOrPartitionError` naming the topics that do not exist, other `KafkaError` where Kafka does not
-    answer, `ConfigurationError` where it is older than 2.8.
-    """
-    client = admin._client  # noqa: SLF001  # the admin client sends no request of others
-    try:
-        response: Any = await client.send(client.get_random_node(), _Metadata(topics))
-    except NotImplementedError:
-        raise ConfigurationError("Kafka is older than 2.8: it does not tell topic ids") from None
-    found, missing = {}, []
-    for error_code, topic, high, low, *_ in response.topics:
-        if error_code == UnknownTopicOrPartitionError.errno:
-            missing.append(topic)
-        elif error_code:
-            raise for_code(error_code)(topic)
-        else:
-            number = (high % (1 << 64)) << 64 | low % (1 << 64)
-            found[topic] = f"{response.cluster_id}/{uuid.UUID(int=number).hex}"
-    if missing:
-        raise UnknownTopicOrPartitionError(f"missing topics: {', '.join(sorted(missing))}")
-    return found
 
 
 async def committed_offsets(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sinks.clickhouse.server import Server
 
 Held = dict[tuple[str, int, int], int]
-"""(topic, generation, partition) -> the offset below which the database has everything; missing where it has nothing."""
+"""(topic, generation, partition) -> the offset below which the database has everything; it has nothing of others."""
 _READ: Final = """
 SELECT topic, generation, partition, toString(max(next)) AS next FROM sink_positions
 GROUP BY topic, generation, partition
@@ -80,7 +80,7 @@ class Start(NamedTuple):
 
 
 def start_of(first: int, committed: int | None, held: int | None) -> Start:
-    """Where to read from: `first` is where the log starts, `committed` and `held` say how far Kafka and the database are.
+    """Where to read from: `first` is where the log starts, `committed` and `held` how far Kafka and the database are.
 
     Where nothing is committed, all is read (again): so a group's offsets are reset, and harmless.
     """

@@ -57,7 +57,7 @@ class Batch:
         self.size += len(block.body)
 
     def reach(self, partition: TopicPartition, start: int, position: int, timestamp: int, now: float) -> None:
-        """Note that all records of `partition` from `start` to below `position` are in; the first of `timestamp` (ms)."""
+        """Note that it has all of `partition` from `start` to below `position`, the first of `timestamp` (ms)."""
         if not self.positions:
             self.started, self.oldest_ms = now, timestamp
         self.starts.setdefault(partition, start)
@@ -85,7 +85,11 @@ class Writer:
     @property
     def problem(self) -> str:
         """Why rows do not get in at the moment; "" where they do."""
-        if not self._problem and self._writing_since and (took := time.monotonic() - self._writing_since) > SLOW_SECONDS:
+        if (
+            not self._problem
+            and self._writing_since
+            and (took := time.monotonic() - self._writing_since) > SLOW_SECONDS
+        ):
             return f"ClickHouse at {self._server.address}: no answer to an insert for {took:.0f} s"
         return self._problem
 

@@ -117,8 +117,9 @@ class Collector:
                 response = error_response(404, "there is nothing at this address")
         except TurnedAway as error:
             response = error_response(error.status, str(error), *error.headers)
-        except Unavailable as error:
-            response = error_response(503, str(error), RETRY)
+        except Unavailable:
+            # Why, is said to operators alone: it may name hosts and paths.
+            response = error_response(503, "the collector can't take it now; send it again", RETRY)
         except Exception:
             log.exception("request_failed", route=route.name)
             response = error_response(500, "the collector failed on this request")

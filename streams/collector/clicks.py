@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from uuid_utils import uuid7
 
-from schemas.errors import Unavailable
-from streams.collector.messages import NO_STORE, NOSNIFF, Request, Response, error_response, text_response
-from streams.collector.parameters import TooMany, read_parameters
+from schemas.errors import Refused, Unavailable
+from streams.collector.desk import refusal_response
+from streams.collector.messages import NO_STORE, NOSNIFF, Request, Response, text_response
+from streams.collector.parameters import TooMany, read_parameters, without_address
 from streams.collector.redirects import choose_destination, choose_variant, click_event, location, macros
 from streams.collector.visitors import may_set, new_visitor, stated_consent, visitor_of_cookie
 from streams.core.ids import mint_click_id
@@ -33,7 +34,10 @@ async def lead_on(desk: Desk, request: Request) -> Response:
     try:
         parameters = read_parameters(request.query)
     except TooMany as error:
-        return error_response(400, str(error))
+        refusal = Refused("malformed", str(error))
+        if request.method != "HEAD":
+            await desk.refuse(without_address(request.query), refusal, origin)
+        return refusal_response(400, refusal)
     campaign = desk.campaigns.find(request.path[len(PREFIX) :], parameters.get("site", ""), now)
     consent = stated_consent(parameters.get("consent"), request.headers)
     if consent is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from schemas.errors import Refused
 from streams.collector.desk import refusal_response
+from streams.collector.gate import EVENT_BYTES
 from streams.collector.intake import MAX_BODY_BYTES, MAX_EVENT_BYTES, Unacceptable, read_body
 from streams.collector.messages import NO_STORE, NOSNIFF, BodyTooLarge, BodyTooSlow, Request, Response, error_response
 from streams.collector.messages import json_response as _json
@@ -27,11 +28,14 @@ async def post_events(desk: Desk, request: Request) -> Response:
     try:
         body = await request.read(MAX_BODY_BYTES)
     except BodyTooLarge as error:
+        desk.gate.weigh(request, MAX_BODY_BYTES)
         refusal = Refused("too_large", f"a body of more than {MAX_BODY_BYTES:,} bytes; the first bytes are kept")
         await desk.refuse(error.start[:MAX_EVENT_BYTES], refusal, origin)
         return refusal_response(413, refusal)
     except BodyTooSlow:
         return too_slow()
+    if len(body) > EVENT_BYTES:
+        desk.gate.weigh(request, len(body))
     try:
         intake = read_body(body, origin, desk.secret)
     except Unacceptable as error:

@@ -30,6 +30,8 @@ Entry = Literal["free", "open", "keyed", "partners", "metrics"]
 from the networks that may read metrics."""
 FINE: Final = 20.0
 """What a wrong key or signature costs, in requests."""
+EVENT_BYTES: Final = 65_536
+"""What a body may take for the price of one request: the largest event, or a hundred of the usual ones."""
 METRICS_COST: Final = 10.0
 """What a look at the metrics costs, in requests: it takes as long."""
 
@@ -63,7 +65,8 @@ class Gate:
                 self._take(self._addresses, request, 1.0)
             else:
                 self._look_at_failures(request)
-                self.admit(self._named(request, key))
+                request.key_name = self._named(request, key)
+                self.admit(request.key_name)
         elif entry == "keyed":
             self._look_at_failures(request)
             self.admit(self._named(request, presented_key(request.headers)))
@@ -77,6 +80,17 @@ class Gate:
     def admit(self, name: str) -> None:
         """Count a request of whom a key or token names. Raises `TurnedAway`."""
         _wait(self._keys.take(name, self._clock()))
+
+    def weigh(self, request: Request, size: int) -> None:
+        """Count a large body, by its `size` in bytes, as the many requests that it could have been: the next one waits.
+
+        Else one address could have a hundred times as much kept as its rate says.
+        """
+        cost = size / EVENT_BYTES
+        if request.key_name:
+            self._keys.fine(request.key_name, self._clock(), cost)
+        elif not request.sender.exempt:
+            self._addresses.fine(request.sender.crowd, self._clock(), cost)
 
     def charge(self, request: Request) -> None:
         """Count a request that can't be read far enough to name its sender: as a failure. Raises `TurnedAway`."""

@@ -46,8 +46,9 @@ async def post_import(desk: Desk, request: Request, kind: Kind) -> Response:
     except BodyTooSlow:
         told = {"error": "the file did not arrive whole, or not in time; send it again, what is kept counts once"}
         return json_response(408, told | tally.answer(), ("connection", "close"))
-    except Unavailable as error:
-        told = {"error": f"{error}; send the file again, what is kept counts once"} | tally.answer()
+    except Unavailable:
+        told = {"error": "the collector can't take it now; send the file again, what is kept counts once"}
+        told |= tally.answer()
         return json_response(503, told, ("retry-after", "1"))
 
 

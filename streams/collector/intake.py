@@ -9,7 +9,6 @@ original bytes.
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
@@ -19,6 +18,7 @@ import orjson
 from schemas.errors import Refused
 from schemas.events import TOPIC_OF, read_event
 from streams.collector.eventlog import Record
+from streams.collector.privacy import unlink, without_addresses
 from streams.collector.validity import TOUCHES, doubt_of_agent, verdict_on
 from streams.core.events import settle
 
@@ -40,8 +40,6 @@ MAX_DEPTH: Final = 16
 """How deeply an event's unknown fields may be nested."""
 _MAX_DETAIL: Final = 500
 
-_CLICK_ID_PARAMETER: Final = re.compile(r"([?&#])hw_cid=[^&#]*&?")
-_STATED_IP: Final = re.compile(rb'("ip"\s*:\s*)("(?:[^"\\]|\\.)*")')
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _LINKED: Final = (*TOUCHES, "conversion")
 """Events that Global Privacy Control takes the visitor from; a consent statement is about that very visitor."""
@@ -170,28 +168,6 @@ def record_key(event: dict[str, Any]) -> str:
     return str(key)
 
 
-def unlink(data: dict[str, Any], secret: bytes) -> None:
-    """Take from `data` what links it to a visitor who denied consent (contract, section 2), in place.
-
-    The visitor id that stands in is random to anyone without `secret`, and the same when the event is sent again: a
-    retry must stay a duplicate.
-    """
-    if data.get("type") in TOUCHES or data.get("visitor_id"):
-        event = f"{data.get('site')}\n{data.get('type')}\n{data.get('event_id')}"
-        data["visitor_id"] = hmac.digest(secret, event.encode(), "sha256").hex()[:32]
-    for name in ("click_id", "user_id", "ip"):
-        data.pop(name, None)
-    for name in ("url", "referrer"):
-        address = data.get(name)
-        if isinstance(address, str) and "hw_cid=" in address:
-            data[name] = without_click_id(address)
-
-
-def without_click_id(address: str) -> str:
-    """`address` without our click id among its parameters."""
-    return _CLICK_ID_PARAMETER.sub(r"\1", address).rstrip("?&")
-
-
 def typed_parameters(parameters: dict[str, str]) -> dict[str, Any]:
     """Query parameters as the values that the same event would have in JSON."""
     data: dict[str, Any] = dict(parameters)
@@ -227,20 +203,6 @@ def dead_letter(value: bytes, refusal: Refused, origin: Origin) -> Record:
         ("time", b"%d" % time),
     ]
     return Record("dead-letters", None, without_addresses(value, origin.keep_ip), time, headers)
-
-
-def without_addresses(text: bytes, keep_ip: Callable[[str], str]) -> bytes:
-    """`text` (JSON, or something like it) with what may be kept of each address that stands under ``ip`` in it."""
-
-    def replaced(found: re.Match[bytes]) -> bytes:
-        try:
-            stated = orjson.loads(found[2])
-        except orjson.JSONDecodeError:
-            return found[1] + b'""'
-        kept = keep_ip(stated)
-        return found[0] if kept == stated else found[1] + orjson.dumps(kept)
-
-    return _STATED_IP.sub(replaced, text)
 
 
 def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> Intake:

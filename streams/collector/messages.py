@@ -65,6 +65,8 @@ class Request:
     """Whose it is, as far as proxies are believed; the collector states it."""
     keyed: bool = True
     """Whether an API key came with it, or none is set; the gate states it."""
+    key_name: str = ""
+    """What its API key is called where one was presented; the gate states it."""
 
     @property
     def sender(self) -> Client:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IpMode = Literal["truncated", "hashed", "full", "none"]
 """What is kept of an address: its network (/24, /48), a keyed hash of it, all of it, or nothing."""
 _REMEMBERED: Final = 32_768
+_OWN_MACHINE: Final = ("localhost", "127.", "[::1]")
 _MAX_HOP: Final = 64
 """No address with port and zone is longer; what is, is not remembered."""
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -107,8 +108,12 @@ class Clients:
         A trusted proxy says so, or the browser does: it sends `Sec-Fetch-Site` only where it spoke https, or to its
         own machine (https://w3c.github.io/webappsec-fetch-metadata/).
         """
-        if request.scheme == "https" or request.headers.get("sec-fetch-site") is not None:
+        if request.scheme == "https":
             return True
+        if request.headers.get("sec-fetch-site") is not None:
+            own = (request.headers.get("host") or "").startswith(_OWN_MACHINE)
+            if not own:
+                return True
         peer = self._known(request.peer)
         if peer is None or not peer.trusted:
             return False

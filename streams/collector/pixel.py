@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 from schemas.errors import Refused, Unavailable
 from streams.collector.intake import typed_parameters
 from streams.collector.messages import NOSNIFF, Headers, Request, Response
-from streams.collector.parameters import TooMany, read_parameters
+from streams.collector.parameters import TooMany, read_parameters, without_address
 from streams.collector.validity import TOUCHES
 from streams.collector.visitors import may_set, new_visitor, opted_out, stated_consent, visitor_of_click
 from streams.collector.visitors import visitor_of_cookie as _visitor_of_cookie
@@ -47,7 +47,7 @@ async def get_pixel(desk: Desk, request: Request) -> Response:
         parameters = read_parameters(request.query)
     except TooMany as error:
         try:
-            await desk.refuse(request.query.encode(), Refused("malformed", str(error)), origin)
+            await desk.refuse(without_address(request.query), Refused("malformed", str(error)), origin)
         except Unavailable:
             return not_kept()
         return Response(200, GIF, _HEADERS)

@@ -52,21 +52,13 @@ _REPEATABLE: Final = "rebill"
 
 async def take_postback(desk: Desk, request: Request) -> Response:
     """Take one conversion, or a word on one."""
-    body = b""
     try:
-        if request.method == "POST":
-            body = await request.read(MAX_EVENT_BYTES)
+        body = await request.read(MAX_EVENT_BYTES) if request.method == "POST" else b""
         query = read_parameters(request.query)
-        form = _read_form(body, request.headers.get("content-type")) if body else {}
-    except BodyTooLarge:
+    except (BodyTooLarge, BodyTooSlow, TooMany) as error:
         desk.gate.charge(request)
-        return error_response(413, f"a postback has at most {MAX_EVENT_BYTES:,} bytes")
-    except BodyTooSlow:
-        desk.gate.charge(request)
-        return too_slow()
-    except (TooMany, _Unreadable) as error:
-        desk.gate.charge(request)
-        return error_response(400, str(error))
+        return _unread(error)
+    form, unreadable = _read_form(body, request.headers.get("content-type"))
     now = desk.clock()
     try:
         sender = desk.rules.partners.recognise(request, query, form, body)
@@ -75,6 +67,9 @@ async def take_postback(desk: Desk, request: Request) -> Response:
         raise desk.gate.reject(request, str(error)) from None
     desk.gate.admit(f"partner {sender.partner}")
     origin = desk.origin(request)._replace(ip="", user_agent=None, opted_out=False, doubt=None)
+    if unreadable is not None:
+        await desk.refuse(body, unreadable, origin)
+        return refusal_response(400, unreadable)
     stated = {**typed_parameters(query), **form}
     for name in SECRET_PARAMETERS:
         stated.pop(name, None)
@@ -89,25 +84,39 @@ async def take_postback(desk: Desk, request: Request) -> Response:
     return json_response(200, {"accepted": 1, "rejected": []})
 
 
-class _Unreadable(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A postback's body is neither a form nor a JSON object."""
+def _unread(error: BodyTooLarge | BodyTooSlow | TooMany) -> Response:
+    """The answer to what says nothing of who sends it."""
+    if isinstance(error, BodyTooLarge):
+        return error_response(413, f"a postback has at most {MAX_EVENT_BYTES:,} bytes")
+    return too_slow() if isinstance(error, BodyTooSlow) else error_response(400, str(error))
 
 
-def _read_form(body: bytes, content_type: str | None) -> dict[str, Any]:
+def _read_form(body: bytes, content_type: str | None) -> tuple[dict[str, Any], Refused | None]:
+    """What a body states, and why it states nothing: its address may still prove whose it is."""
+    try:
+        return _read(body, content_type) if body else {}, None
+    except Refused as refusal:
+        return {}, refusal
+
+
+def _read(body: bytes, content_type: str | None) -> dict[str, Any]:
+    """A form, or a JSON object. Raises `Refused`."""
     if (content_type or "").partition(";")[0].strip().lower().endswith("json") or body.lstrip()[:1] == b"{":
         try:
             data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise _Unreadable(f"not JSON: {error}") from None
+            raise Refused("malformed", f"not JSON: {error}") from None
         if type(data) is not dict:
-            raise _Unreadable("not a JSON object")
+            raise Refused("malformed", "not a JSON object")
         if is_deeper(data, MAX_DEPTH):
-            raise _Unreadable(f"nested more than {MAX_DEPTH} deep")
+            raise Refused("schema", f"nested more than {MAX_DEPTH} deep")
         return data
     try:
         return typed_parameters(read_parameters(body.decode()))
     except UnicodeDecodeError:
-        raise _Unreadable("a form in UTF-8, or a JSON object") from None
+        raise Refused("malformed", "neither a form in UTF-8 nor a JSON object") from None
+    except TooMany as error:
+        raise Refused("malformed", str(error)) from None
 
 
 def _event(desk: Desk, stated: dict[str, Any], sender: Sender, origin: Origin) -> dict[str, Any]:
@@ -131,7 +140,9 @@ def _event(desk: Desk, stated: dict[str, Any], sender: Sender, origin: Origin) -
             event.pop("value", None)
             event.pop("currency", None)
     else:
-        event |= {"type": "conversion", "status": meaning.status}
+        event["type"] = "conversion"
+        if meaning.status:
+            event["status"] = meaning.status
     _name_event(desk, event, sender, origin.received_at)
     return event
 

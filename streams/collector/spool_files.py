@@ -11,7 +11,7 @@ have dropped what it could not write: the next events begin a new segment. Bytes
 by the process that wrote them; a later one reads every whole frame there is. The position only saves work: where it is
 lost or old, events are handed on a second time, which the worker takes for the duplicates that they are.
 
-Plain, blocking code for one thread at a time; `streams.collector.spool` calls it.
+Plain, blocking code for one thread at a time; `streams.collector.spool_disk` calls it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 """Most that is handed to Kafka at once, but for a larger record."""
 PROBE_BYTES: Final = 64 * 1024
 POSITION_BYTES: Final = 128
+BROKEN: Final = (errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS, errno.ESTALE)
+"""What a disk says that is full or breaks; anything else is said of a directory that was named wrongly."""
 _SEGMENT: Final = re.compile(r"([0-9]{12})-([0-9a-f]{16})\.hw1", re.ASCII)
 
 
@@ -105,7 +107,8 @@ class Spool:
         return sum(segment.left or 0 for segment in self._segments)
 
     def open(self) -> None:
-        """Take the directory, and find what is there. Raises `ConfigurationError`."""
+        """Take the directory, and find what is there. Raises `ConfigurationError`, and `OSError` of a broken disk."""
+        self._segments, self.size = [], 0
         try:
             if not self.directory.is_dir():
                 self.directory.mkdir(mode=0o700, parents=True)
@@ -125,6 +128,8 @@ class Spool:
             raise ConfigurationError(text) from None
         except OSError as error:
             self.close()
+            if error.errno in BROKEN:
+                raise
             raise ConfigurationError(f"the spool {self.directory} cannot be used: {error.strerror}") from None
 
     def close(self) -> None:
@@ -134,8 +139,13 @@ class Spool:
         while self._files:
             os.close(self._files.popitem()[1])
 
+    @property
+    def counted(self) -> bool:
+        """Whether all records that were there before are counted."""
+        return all(segment.left is not None for segment in self._segments)
+
     def count_next(self) -> bool:
-        """Count the records of one segment that was there before; False where all are counted."""
+        """Count the records of one segment that was there before; False where all were counted."""
         for segment in self._segments:
             if segment.left is None:
                 start = self._offset if segment is self._segments[0] else 0
@@ -157,7 +167,7 @@ class Spool:
         try:
             self._write_all(file, data)
             self._sync(file)
-        except OSError:
+        except Exception:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, segment.end)
             self._seal(segment)
@@ -167,7 +177,12 @@ class Spool:
         segment.left = (segment.left or 0) + len(bodies)
 
     def try_disk(self) -> None:
-        """Raise `OSError` where the disk does not take some bytes; leave nothing behind."""
+        """Raise `OSError` where the disk does not take some bytes; leave nothing behind.
+
+        Where the directory could not be taken before, take it now, which may raise `ConfigurationError`.
+        """
+        if not self._files:
+            self.open()
         path = self.directory / "probe"
         file = self._open(path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:

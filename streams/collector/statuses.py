@@ -14,13 +14,14 @@ PURCHASE: Final = "purchase"
 
 
 class Meaning(NamedTuple):
-    """What a word means: the action where none is stated, the status, or the adjustment."""
+    """What a word means: the action where none is stated, the status ('': it says nothing of it), or the adjustment."""
 
     action: str = PURCHASE
     status: str = "approved"
     adjustment: str = ""
 
 
+_SOLD: Final = Meaning(status="")
 _APPROVED: Final = Meaning()
 _PENDING: Final = Meaning(status="pending")
 _REJECTED: Final = Meaning(status="rejected")
@@ -46,10 +47,11 @@ STATUSES: Final[dict[str, Meaning]] = {
 def meaning_of(word: str, action: str) -> Meaning:
     """What a postback's `status` means, where it states `action` ('' where it does not). Raises `Refused`.
 
-    Without a word it is a sale, as the field has it. A lead of another action than ``lead`` is one that is not sold
-    yet: pending.
+    Without a word it is a sale, as the field has it; but then nothing is said of its state, so that a message that
+    comes again does not approve what was rejected meanwhile. A lead of another action than ``lead`` is one that is
+    not sold yet: pending.
     """
-    meaning = STATUSES.get(word.strip().lower()) if word else _APPROVED
+    meaning = STATUSES.get(word.strip().lower()) if word else _SOLD
     if meaning is None:
         raise Refused("schema", f"status: {word[:40]!r} is none of {', '.join(STATUSES)}")
     if meaning.action == "lead" and action not in {"", "lead"}:

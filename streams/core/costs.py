@@ -124,7 +124,8 @@ class Statements:
 
     def look_at(self, key: bytes, record: Statement) -> None:
         """Take a record of the state up again, since the registry has changed."""
-        self._touched[key] = self._stored[key] = record
+        if "replaced" in record:  # format 1 did not keep what was stated: such a record stays as it is
+            self._touched[key] = self._stored[key] = record
 
     def settle(self, outcome: Outcome) -> None:
         """Emit what differs: of the statements at hand, and of those that are, or were, about the same."""

@@ -19,6 +19,8 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
 
     The shares sum to `amount` exactly; each has its sign, or is zero.
     """
+    if not amount:
+        return [0] * len(weights)
     total = sum(weights)
     size = abs(amount)
     shares = []

@@ -1,5 +1,7 @@
 """Sends a simulation to a collector over HTTP: arrays of events, single pages by pixel, costs as files to be imported.
 
+What browsers send goes without a key; adjustments and verdicts are the back office's, and go with its API key.
+
 Rule: a line counts as sent only when the collector has acknowledged it; until then it is sent again, so a line can
 arrive twice. Which lines may have is counted, for they can add to duplicates and dead letters.
 """
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 250
 CONNECTIONS: Final = 4
+OFFICE: Final = ("adjustment", "verdict")
+"""Events that no visitor's browser sends."""
 COST_LINES: Final = 40
 """Of one file of costs."""
 PIXEL_EVERY: Final = 50
@@ -63,6 +67,8 @@ class Request:
 
     lines: Sequence[Line]
     route: str = "/events"
+    keyed: bool = False
+    """Whether the API key goes with it, where there is one."""
     file: str = ""
     """The name of a file to be imported."""
 
@@ -81,8 +87,9 @@ async def send(
     """Send every line of `simulation` to the collector at `url`, the last part after all others are acknowledged.
 
     `now` is the wall clock in milliseconds since the epoch, for what senders say of their clocks; `api_key` is needed
-    where there are statements of cost; `rate`: events a second at most; `on_progress` is told how many lines have just
-    been acknowledged. Raises `Unavailable` when nothing was acknowledged for `patience` seconds, `CollectorRefused`.
+    for statements of cost, and for adjustments and verdicts where the collector has keys; `rate`: events a second at
+    most; `on_progress` is told how many lines have just been acknowledged. Raises `Unavailable` when nothing was
+    acknowledged for `patience` seconds, `CollectorRefused`.
     """
     sent = Sent()
     async with _session(url, connections) as session:
@@ -95,39 +102,45 @@ async def send(
 def requests(lines: Sequence[Line], batch: int = BATCH) -> Iterator[Request]:
     """Lines as requests: arrays of up to `batch` events; what is no event goes alone, and some landings by pixel.
 
-    Statements of cost are gathered in files, CSV and JSON lines in turn.
+    What the back office says goes in arrays of its own, statements of cost in files, CSV and JSON lines in turn.
     """
-    events: list[Line] = []
-    costs: list[Line] = []
-    files = pages = 0
+    sizes = {"/events": batch, "office": batch, "/import/costs": COST_LINES}
+    gathered: dict[str, list[Line]] = {way: [] for way in sizes}
+    pages = files = 0
     for line in lines:
-        if line.event is None:
-            yield Request([line])
+        way = _way(line)
+        pages += way == "page"
+        if way == "page":
+            way = "/events" if pages % PIXEL_EVERY else "/pixel.gif"
+        if way not in gathered:
+            yield Request([line], "/events" if way == "alone" else way)
             continue
-        if line.event["type"] == "cost":
-            costs.append(line)
-            if len(costs) == COST_LINES:
-                files += 1
-                yield _file(costs, files)
-                costs = []
-            continue
-        if line.outcome == "accepted" and line.event["type"] == "landing":
-            pages += 1
-            if pages % PIXEL_EVERY == 0:
-                yield Request([line], "/pixel.gif")
-                continue
-        events.append(line)
-        if len(events) == batch:
-            yield Request(events)
-            events = []
-    if events:
-        yield Request(events)
-    if costs:
-        yield _file(costs, files + 1)
+        gathered[way].append(line)
+        if len(gathered[way]) == sizes[way]:
+            files += way == "/import/costs"
+            yield _gathered(way, gathered[way], files)
+            gathered[way] = []
+    for way, rest in gathered.items():
+        if rest:
+            yield _gathered(way, rest, files + 1)
 
 
-def _file(lines: Sequence[Line], number: int) -> Request:
-    return Request(lines, "/import/costs", f"costs-{number}.{'csv' if number % 2 else 'jsonl'}")
+def _way(line: Line) -> str:
+    """How a line goes: by which route alone, or with which others; ``page``: by pixel, or with others."""
+    if line.event is None:
+        return "alone"
+    kind = line.event["type"]
+    if kind == "cost":
+        return "/import/costs"
+    if kind in OFFICE:
+        return "office"
+    return "page" if line.outcome == "accepted" and kind == "landing" else "/events"
+
+
+def _gathered(way: str, lines: Sequence[Line], number: int) -> Request:
+    if way == "/import/costs":
+        return Request(lines, way, keyed=True, file=f"costs-{number}.{'csv' if number % 2 else 'jsonl'}")
+    return Request(lines, keyed=way == "office")
 
 
 def content_of(events: Sequence[Event], file: str) -> bytes:
@@ -171,7 +184,6 @@ class _Sender:
         api_key: str,
     ) -> None:
         self._session = session
-        # Browsers have no key: it goes with files alone.
         self._key = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._now = now
         self._sent = sent
@@ -228,7 +240,7 @@ class _Sender:
                     return self._judge(request, answer.status, await answer.read())
             if request.file:
                 return await self._import(request)
-            headers = {"content-type": "application/json"}
+            headers = {"content-type": "application/json"} | (self._key if request.keyed else {})
             async with self._session.post(request.route, data=self._body(request.lines), headers=headers) as answer:
                 return self._judge(request, answer.status, await answer.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

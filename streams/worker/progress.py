@@ -58,4 +58,5 @@ class Progress:
 
     def _show(self, eta: float | None) -> None:
         metrics.RESTORE_LEFT.labels(str(self._partition)).set(self._left)
-        metrics.RESTORE_ETA.labels(str(self._partition)).set(float("nan") if eta is None else eta)
+        if eta is not None or not self._left:
+            metrics.RESTORE_ETA.labels(str(self._partition)).set(eta or 0.0)

@@ -24,6 +24,8 @@ from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streams.worker.store import Store
 
 log = structlog.get_logger()
@@ -117,21 +119,25 @@ class Restorer:
         self.records += count
         metrics.RESTORED.inc(count)
 
-    async def committed(self, topics: tuple[str, ...]) -> dict[str, int]:
+    async def committed(self, topics: tuple[str, ...], incarnations: Mapping[str, str]) -> dict[str, int]:
         """Where the group stands in the partition's inputs; the start of the log where it never was.
 
+        `incarnations` are the present ones: an offset that was committed for a former one says nothing.
         Ask after fencing: only then can no earlier owner commit any more.
         """
         tps = [TopicPartition(topic, self._partition) for topic in topics]
         starts = await self._consumer.beginning_offsets(tps)
         ends = await self._consumer.end_offsets(tps)
+        # Its `committed` leaves out what else was committed with the offset.
+        committed = await self._consumer._coordinator.fetch_committed_offsets(tps)  # noqa: SLF001
         found = {}
         for tp in tps:
-            offset = await self._consumer.committed(tp)
-            if offset is not None and offset > ends[tp]:
+            stated = committed.get(tp)
+            offset, incarnation = (stated.offset, stated.metadata) if stated is not None else (starts[tp], "")
+            if offset > ends[tp] or (incarnation and incarnation != incarnations.get(tp.topic, incarnation)):
                 log.error("log_replaced", topic=tp.topic, partition=tp.partition, position=offset, log_end=ends[tp])
-                offset = None
-            found[tp.topic] = starts[tp] if offset is None else offset
+                offset = starts[tp]
+            found[tp.topic] = offset
         return found
 
     async def close(self) -> None:

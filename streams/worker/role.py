@@ -1,6 +1,7 @@
 """The worker's life: connect, run the Faust application and the units, serve metrics, stop cleanly.
 
-Rule: SIGTERM and SIGINT finish the batch in hand; an application that crashes ends the process with an error, and
+Rule: SIGTERM and SIGINT finish the batch in hand. Where Kafka is away, or its topics are not there yet, the worker says
+so and waits; what only an operator can mend, and an application that crashes, ends the process with an error, and
 whoever supervises it starts it again.
 """
 
@@ -11,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -22,6 +24,7 @@ from streams.core.compiled import compiled
 from streams.worker.app import create_app
 from streams.worker.driver import Flow
 from streams.worker.membership import Membership
+from streams.worker.readiness import Readiness
 from streams.worker.rebalance import Rebalance
 from streams.worker.registry_feed import RegistryFeed
 from streams.worker.units import Units
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+RETRY_S: Final = 2.0
+"""Between two attempts to reach Kafka at the start."""
+WATCH_S: Final = 1.0
 STOP_S: Final = 8.0
 """A stop in order that takes longer is cut short."""
 
@@ -50,6 +56,9 @@ class Worker:
         self._rebalance = Rebalance()
         self._registry = RegistryFeed(settings)
         self.units = Units(settings, self._flow, self._registry, self._still_member)
+        self._readiness = Readiness()
+        self._waiting = ""
+        """Why Kafka cannot be worked with yet."""
         self._app: App | None = None
         self._generation = 0
         self._failure: BaseException | None = None
@@ -77,15 +86,48 @@ class Worker:
             self._membership.release()
 
     async def _serve(self) -> None:
+        watching = asyncio.create_task(self._watch(), name="readiness")
+        connecting = asyncio.create_task(self._connect(), name="connect")
+        asked = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({connecting, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+                await self._work()
+        finally:
+            for task in (watching, connecting, asked):
+                task.cancel()
+            await asyncio.gather(watching, connecting, asked, return_exceptions=True)
+
+    async def _connect(self) -> None:
+        """Wait until Kafka answers and has the topics; raises `ConfigurationError` where they are not ours."""
+        while why := await self._lacking():
+            self._waiting = why
+            self._readiness.watch((False, why), time.monotonic(), at_once=True)
+            await asyncio.sleep(RETRY_S)
+        self._waiting = ""
+
+    async def _lacking(self) -> str:
+        """Connect, and what is missing for that."""
         try:
             await self.units.start()
             await self._registry.start()
-        except Exception as error:
+        except BaseException as error:
             await self.units.stop()
             await self._registry.stop()
             if isinstance(error, KafkaError | OSError):
-                raise Unavailable(f"Kafka at {self._settings.kafka} does not answer: {error}") from None
+                return f"Kafka at {self._settings.kafka} does not answer: {error}"
+            if isinstance(error, Unavailable):
+                return str(error)
             raise
+        return ""
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._readiness.watch(self.ready(), time.monotonic())
+
+    async def _work(self) -> None:
         app = self._app = create_app(
             self._settings,
             self._flow,
@@ -134,7 +176,7 @@ class Worker:
 
     def ready(self) -> tuple[bool, str]:
         """Whether the worker works, else why not."""
-        return self.units.ready()
+        return (False, self._waiting) if self._waiting else self.units.ready()
 
     async def _assigned(self, assigned: Iterable[TopicPartition]) -> None:
         try:

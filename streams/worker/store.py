@@ -90,7 +90,7 @@ def open_store(path: Path) -> Store:
     try:
         return Store(path)
     except Exception as error:
-        if _OF_THE_DISK.search(str(error)):
+        if isinstance(error, OSError) or _OF_THE_DISK.search(str(error)):
             raise StateError(f"the state in {path} cannot be opened: {error}") from error
         # Whoever holds the lock is about to close it, or is another worker on the same directory.
         if "lock" in str(error).lower():
@@ -242,6 +242,13 @@ class Store:
     def begin(self, cluster_id: str, partitions: int) -> None:
         """Note what the store belongs to."""
         self.meta |= {"format": FORMAT, "cluster_id": cluster_id, "partitions": partitions}
+
+    def of(self, incarnations: Mapping[str, str]) -> str:
+        """Note which topics it indexes; why it cannot be gone on with where it is of former ones of their names."""
+        known = self.meta.get("topics", {})
+        made_anew = sorted(topic for topic, found in incarnations.items() if known.get(topic, found) != found)
+        self.meta["topics"] = dict(incarnations)
+        return f"{', '.join(made_anew)} made anew" if made_anew else ""
 
     def wipe(self) -> None:
         """Throw everything away and start anew."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.producer import sender as aiokafka_sender
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.errors import CommitFailed
@@ -28,12 +29,21 @@ _TRANSACTION_TIMEOUT_MS: Final = 60_000
 _CLOSE_S: Final = 0.3
 _CANCELS: Final = 5
 
+# A transaction that begins while Kafka still writes the markers of the one before is told to try again, for its first
+# partitions only (`ConcurrentTransactions`). aiokafka (0.14.0) does so after 20 ms, Kafka is done after a few: that was
+# half the time of a small transaction. Where a broker is slow to write markers it is asked 300 times a second and unit,
+# for the 10 s that a transaction may take.
+aiokafka_sender.BACKOFF_OVERRIDE = 0.003
+RECORDS_PER_PRODUCER: Final = 1_000_000_000
+"""Before aiokafka's sequence numbers wrap to negative ones, which Kafka does not take: the unit opens anew."""
+
 
 class Transactions:
     """The producer of one unit, with its transactional id; starting it fences any earlier owner."""
 
     def __init__(self, settings: Settings, partition: int) -> None:
         self._group = settings.app
+        self._records = 0
         self._producer = AIOKafkaProducer(
             **kafka_client_options(settings),
             transactional_id=f"{settings.app}-{partition}",
@@ -50,23 +60,31 @@ class Transactions:
         await self._producer.start()
 
     async def commit(
-        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, next_offset: int = 0
+        self,
+        outputs: Mapping[tuple[str, int], list[Output]],
+        source: TopicPartition | None,
+        next_offset: int = 0,
+        incarnation: str = "",
     ) -> dict[tuple[str, int], int]:
         """Write `outputs` (by topic and partition) and the source's next offset, if any, as one transaction.
 
+        `incarnation` is that of the source's topic: the offset means something only there.
         Returns the offset after the last record for each (topic, partition). Raises `CommitFailed`.
         """
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await self._commit(outputs, source, next_offset)
+                return await self._commit(outputs, source, OffsetAndMetadata(next_offset, incarnation))
         except (KafkaError, TimeoutError, OSError) as error:
             what = f"{source.topic}[{source.partition}]" if source else "what the registry changed"
             raise CommitFailed(f"transaction of {what}: {error!r}") from error
 
     async def _commit(
-        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, next_offset: int
+        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, offset: OffsetAndMetadata
     ) -> dict[tuple[str, int], int]:
         producer = self._producer
+        self._records += sum(map(len, outputs.values()))
+        if self._records > RECORDS_PER_PRODUCER:
+            raise CommitFailed("the producer is used up")
         await producer.begin_transaction()
         sent: list[tuple[tuple[str, int], int]] = []
         futures: list[asyncio.Future[Any]] = []
@@ -78,7 +96,7 @@ class Transactions:
         for (place, count), found in zip(sent, await asyncio.gather(*futures), strict=True):
             ends[place] = max(ends.get(place, 0), found.offset + count)
         if source is not None:
-            await producer.send_offsets_to_transaction({source: OffsetAndMetadata(next_offset, "")}, self._group)
+            await producer.send_offsets_to_transaction({source: offset}, self._group)
         await producer.commit_transaction()
         return ends
 

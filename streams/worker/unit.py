@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import HeadwaterError, Unavailable
-from schemas.topics import INPUTS
+from schemas.topics import INPUTS, STATE
 from streams.core import expiry
 from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
@@ -57,6 +57,8 @@ FIRST_SWEEP_MS: Final = 60_000
 SWEEP_EVERY_MS: Final = 6 * 3_600_000
 SWEEP_PAUSE_S: Final = 0.01
 """Between pages, which take some milliseconds each."""
+SPACING_S: Final = 0.05
+"""Between a commit and the next small batch: a transaction is work for Kafka, however little is in it."""
 LARGE_BATCH: Final = 500
 """A batch of more records waits for its turn."""
 TURNS: Final = 2
@@ -72,12 +74,12 @@ class Unit:
         settings: Settings,
         partition: int,
         *,
-        cluster_id: str,
         flow: Flow,
         registry: RegistryFeed,
         confirm: Callable[[], Awaitable[bool]],
         log_range: Callable[[TopicPartition], Awaitable[tuple[int, int]]],
         turns: asyncio.Semaphore,
+        incarnations: Callable[[], Awaitable[dict[str, str]]],
     ) -> None:
         self.partition = partition
         self.state = State.CLOSED
@@ -88,12 +90,13 @@ class Unit:
         self.windows: UnitWindows | None = None
         self.clock: Callable[[], int] = _wall_clock
         self._settings = settings
-        self._cluster_id = cluster_id
         self._flow = flow
         self._registry = registry
         self._confirm = confirm
         self._log_range = log_range
         self._turns = turns
+        self._incarnations = incarnations
+        self._known: dict[str, str] = {}
         self._next_sweep = 0
         self._lock = asyncio.Lock()
         self._failed = asyncio.Event()
@@ -131,9 +134,19 @@ class Unit:
             with self._failing(batch):
                 lost = await self._continues(batch)
                 if lost is not None:
+                    if len(batch.records) <= LARGE_BATCH:
+                        await asyncio.sleep(self.last_commit + SPACING_S - time.monotonic())
                     async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
                         await self._process(batch)
                     metrics.LOST.inc(lost)
+
+    async def know(self, incarnations: dict[str, str]) -> None:
+        """These are the topics; where one was made anew, open anew, and read it from its start."""
+        if self.state is State.OPEN and incarnations != self._known:
+            async with self._lock:
+                if self.state is State.OPEN:
+                    made_anew = [topic for topic in incarnations if incarnations[topic] != self._known.get(topic)]
+                    self._fail(HeadwaterError(f"{', '.join(made_anew)} made anew"))
 
     async def review(self) -> None:
         """Where the registry has changed, look again at all that is known, page by page, between batches.
@@ -264,23 +277,26 @@ class Unit:
         began = time.monotonic()
         self._enter(State.OPENING)
         store = self._store = open_store(self._path)
-        why = store.fits(self._cluster_id, self._settings.partitions)
+        async with _answered("say which topics it has"):
+            self._known = await self._incarnations()
+        why = store.fits(self._cluster_id(), self._settings.partitions)
+        why = store.of({topic: self._known[topic] for topic in STATE}) or why
         if why:
             log.warning("state_wiped", partition=self.partition, why=why)
             store.wipe()
-        store.begin(self._cluster_id, self._settings.partitions)
+        self._mark(store)
         restorer = Restorer(self._settings, self.partition, store)
         try:
             async with _answered("say where its logs begin and end"):
                 await restorer.open()
-            store.begin(self._cluster_id, self._settings.partitions)
+            self._mark(store)
             await restorer.catch_up()
             transactions = self._transactions = Transactions(self._settings, self.partition)
             async with _answered("take the producer"):
                 await transactions.open()
             await restorer.catch_up()
             async with _answered("say what is committed"):
-                self.positions = await restorer.committed(INPUTS)
+                self.positions = await restorer.committed(INPUTS, self._known)
         finally:
             await unbroken(restorer.close())
         self.windows = UnitWindows(store, int(time.time() // 60))
@@ -350,7 +366,9 @@ class Unit:
         if batch is None:
             ends = await transactions.commit(outcome.outputs, None)
         else:
-            ends = await transactions.commit(outcome.outputs, TopicPartition(batch.topic, self.partition), batch.next)
+            source = TopicPartition(batch.topic, self.partition)
+            known = self._known.get(batch.topic, "")
+            ends = await transactions.commit(outcome.outputs, source, batch.next, known)
         self.last_commit = time.monotonic()
         store.latest = max(store.latest, outcome.latest)
         store.write(
@@ -383,6 +401,14 @@ class Unit:
     def _hold(self) -> None:
         for topic in INPUTS:
             self._flow.hold(TopicPartition(topic, self.partition))
+
+    def _mark(self, store: Store) -> None:
+        """Note in a store that was perhaps just wiped what it belongs to."""
+        store.begin(self._cluster_id(), self._settings.partitions)
+        store.of({topic: self._known[topic] for topic in STATE})
+
+    def _cluster_id(self) -> str:
+        return self._known[STATE[0]].partition("/")[0]
 
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)

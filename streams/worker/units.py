@@ -15,11 +15,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, Unavailable
+from schemas.incarnations import incarnations
 from schemas.settings import Settings, kafka_client_options
-from schemas.topics import INPUTS, TOPICS
+from schemas.topics import INPUTS, STATE, TOPICS
 from streams.worker import metrics
 from streams.worker.consumers import stop_consumer
+from streams.worker.life import State
 from streams.worker.store import limit_memory
 from streams.worker.unit import TURNS, Unit
 from streams.worker.window_metrics import WindowMetrics
@@ -34,6 +36,8 @@ log = structlog.get_logger()
 
 _REVIEW_S = 1.0
 _WATCH_S = 2.0
+_ANSWER_S = 5.0
+"""Kafka that takes longer to say how long its logs are is away."""
 
 
 class Units:
@@ -51,27 +55,32 @@ class Units:
         self._confirm = confirm
         self._units: dict[int, Unit] = {}
         self._closing: dict[int, asyncio.Task[None]] = {}
-        self._offsets = AIOKafkaConsumer(**kafka_client_options(settings), isolation_level="read_committed")
-        self._cluster_id = ""
+        self._offsets: AIOKafkaConsumer | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._not_open: dict[int, float] = {}
         self._behind: set[int] = set()
         self._assigned = False
+        self._away: float | None = None
         self._turns = asyncio.Semaphore(TURNS)
 
     async def start(self) -> None:
-        """Connect; raises `ConfigurationError` where the topics do not fit the settings."""
-        await self._offsets.start()
+        """Connect; may be tried again after `stop`.
+
+        Raises `ConfigurationError` where the topics do not fit the settings, `Unavailable` where some are missing.
+        """
+        offsets = self._offsets = AIOKafkaConsumer(
+            **kafka_client_options(self._settings), isolation_level="read_committed"
+        )
+        await offsets.start()
         admin = AIOKafkaAdminClient(**kafka_client_options(self._settings))
         try:
             await admin.start()
-            self._cluster_id = (await admin.describe_cluster()).get("cluster_id") or ""
             there = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(TOPICS))}
         finally:
             await admin.close()
         missing = [name for name in TOPICS if not there.get(name)]
         if missing:
-            raise ConfigurationError(f"topics {', '.join(missing)} are missing: create them by `headwater topics`")
+            raise Unavailable(f"topics {', '.join(missing)} are missing: create them by `headwater topics`")
         for name, topic in TOPICS.items():
             number = 1 if topic.single else self._settings.partitions
             if there[name] != number:
@@ -80,8 +89,9 @@ class Units:
                     "their number never changes in place"
                 )
         self._watching = [
-            asyncio.create_task(self._watch_lag(), name="lag"),
+            asyncio.create_task(self._watch_lag(offsets), name="lag"),
             asyncio.create_task(self.windows.follow(), name="windows"),
+            asyncio.create_task(self.windows.stated.follow(self._settings), name="stated costs"),
             asyncio.create_task(self._review(), name="review"),
         ]
 
@@ -106,12 +116,12 @@ class Units:
             self._units[number] = unit = Unit(
                 self._settings,
                 number,
-                cluster_id=self._cluster_id,
                 flow=self._flow,
                 registry=self._registry,
                 confirm=self._confirm,
                 log_range=self._log_range,
                 turns=self._turns,
+                incarnations=self._incarnations,
             )
             if self.clock is not None:
                 unit.clock = self.clock
@@ -132,9 +142,11 @@ class Units:
         """Whether the group has assigned partitions and all of them are open; else why not."""
         if not self._assigned:
             return False, "the group has not assigned partitions yet"
-        waiting = {number: unit.state for number, unit in sorted(self._units.items()) if unit.state != "open"}
+        waiting = [unit for _, unit in sorted(self._units.items()) if unit.state is not State.OPEN]
         if waiting:
-            return False, "not open: " + ", ".join(f"{number} ({state})" for number, state in waiting.items())
+            return False, "not open: " + ", ".join(f"{unit.partition} ({_why(unit)})" for unit in waiting)
+        if self._away is not None:
+            return False, f"Kafka has not answered for {time.monotonic() - self._away:.0f} s"
         return True, "ready"
 
     async def stop(self) -> None:
@@ -145,7 +157,8 @@ class Units:
         for number in list(self._units):
             self._close(number)
         await asyncio.gather(*self._closing.values())
-        await stop_consumer(self._offsets)
+        if self._offsets is not None:
+            await stop_consumer(self._offsets)
 
     def _close(self, number: int) -> None:
         unit = self._units.pop(number)
@@ -155,15 +168,28 @@ class Units:
         task.add_done_callback(lambda _: self._closing.pop(number, None))
         for topic in INPUTS:
             _forget(metrics.LAG, topic, str(number))
-        for gauge in (metrics.COMMIT_AGE, metrics.OPENING, metrics.PARTITION_STATE):
+        for gauge in (
+            metrics.COMMIT_AGE,
+            metrics.OPENING,
+            metrics.PARTITION_STATE,
+            metrics.RESTORE_LEFT,
+            metrics.RESTORE_ETA,
+        ):
             _forget(gauge, str(number))
         self._not_open.pop(number, None)
         self._behind.discard(number)
 
     async def _log_range(self, tp: TopicPartition) -> tuple[int, int]:
+        if self._offsets is None:
+            raise Unavailable("the worker is not connected")
         start = (await self._offsets.beginning_offsets([tp]))[tp]
         end = (await self._offsets.end_offsets([tp]))[tp]
         return start, end
+
+    async def _incarnations(self) -> dict[str, str]:
+        if self._offsets is None:
+            raise Unavailable("the worker is not connected")
+        return await incarnations(self._offsets, (*INPUTS, *STATE))
 
     async def _review(self) -> None:
         """Apply what comes late of the registry to what the units know already, and forget what is out of date."""
@@ -173,23 +199,32 @@ class Units:
                 await unit.review()
                 await unit.sweep()
 
-    async def _watch_lag(self) -> None:
+    async def _watch_lag(self, offsets: AIOKafkaConsumer) -> None:
         """Measure lag, commit age and state of the units every two seconds, and say which have windows."""
         while True:
             await asyncio.sleep(_WATCH_S)
             self._measure()
-            opened = {number: unit for number, unit in self._units.items() if unit.state == "open"}
+            opened = {number: unit for number, unit in self._units.items() if unit.state is State.OPEN}
             self.windows.units = {n: unit.windows for n, unit in opened.items() if unit.windows is not None}
             tps = [TopicPartition(topic, number) for number in opened for topic in INPUTS]
             if not tps:
                 continue
+            asked = time.monotonic()
             try:
-                ends = await self._offsets.end_offsets(tps)
+                async with asyncio.timeout(_ANSWER_S):
+                    ends = await offsets.end_offsets(tps)
+                    known = await self._incarnations()
             except (KafkaError, OSError) as error:
-                log.warning("kafka_unreachable", error=repr(error))
+                if self._away is None:
+                    self._away = asked
+                    log.warning("kafka_unreachable", error=repr(error))
                 continue
+            if self._away is not None:
+                log.info("kafka_answers", seconds=round(time.monotonic() - self._away, 1))
+                self._away = None
             for number, unit in opened.items():
-                if self._units.get(number) is not unit:
+                await unit.know(known)
+                if self._units.get(number) is not unit or unit.state is not State.OPEN:
                     continue
                 behind = 0
                 for topic in INPUTS:
@@ -204,9 +239,9 @@ class Units:
         now = time.monotonic()
         state = 0
         for number, unit in self._units.items():
-            if unit.state == "open":
+            if unit.state is State.OPEN:
                 self._not_open.pop(number, None)
-            since = self._not_open.setdefault(number, now) if unit.state != "open" else now
+            since = self._not_open.setdefault(number, now) if unit.state is not State.OPEN else now
             metrics.OPENING.labels(str(number)).set(now - since)
             metrics.COMMIT_AGE.labels(str(number)).set(now - unit.last_commit if number in self._behind else 0)
             if unit.store is not None:
@@ -214,6 +249,10 @@ class Units:
                 metrics.PARTITION_STATE.labels(str(number)).set(size)
                 state += size
         metrics.STATE_BYTES.set(state)
+
+
+def _why(unit: Unit) -> str:
+    return f"{unit.state}: {unit.trouble.text}" if unit.trouble.text else unit.state
 
 
 def _forget(gauge: object, *labels: str) -> None:

@@ -3,8 +3,8 @@
 Rule: a thousand campaigns are some 50,000 lines, and batches must not wait for them. So the text is written here, six
 times as fast as by the client library, and in small pieces between which batches get their turn.
 
-A process shows what its own partitions hold: add up over instances. Beyond `most_campaigns` those with the most visits
-keep their names, the others are summed up as `other`.
+A process shows what its own partitions hold, and what costs they state: add up over instances. Beyond `most_campaigns`
+those with the most visits keep their names, the others are summed up as `other`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import structlog
 
 from schemas.reasons import MODELS
 from streams.core.panes import KPIS, TRAFFIC, add
+from streams.worker.stated_costs import StatedCosts
 from streams.worker.windows import PIECE, WINDOWS
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ class WindowMetrics:
 
     def __init__(self, units: Iterable[UnitWindows] = (), *, most_campaigns: int = 1000) -> None:
         self.units: dict[int, UnitWindows] = dict(enumerate(units))
+        self.stated = StatedCosts()
         self._most = most_campaigns
 
     async def follow(self) -> None:
         """Keep the windows up with the wall clock, until cancelled."""
         while True:
             for partition, unit in list(self.units.items()):
+                unit.spans = self.stated.spans
                 try:
                     await unit.advance(int(time.time() // 60))
                 except Exception:
@@ -104,6 +107,10 @@ class WindowMetrics:
                 for series, numbers in found:
                     visits[series[2]] = visits.get(series[2], 0) + numbers[_CLICKS] + numbers[_LANDINGS]
                 await asyncio.sleep(0)
+        spent = await self._spent(window, entries)
+        entries += spent
+        for series, _ in spent:
+            visits.setdefault(series[2], 0)
         names = sorted(visits, key=lambda name: (-visits[name], name)) if len(visits) > self._most else list(visits)
         kept = set(names[: self._most])
         groups: dict[tuple[str, str, str], Group] = {}
@@ -113,6 +120,33 @@ class WindowMetrics:
             if count % (PIECE * 5) == 0:
                 await asyncio.sleep(0)
         return groups
+
+    async def _spent(self, window: str, entries: list[tuple[Series, list[int]]]) -> list[tuple[Series, list[int]]]:
+        """Stated costs of the partitions that are here; what states no channel lies at that of its traffic."""
+        minutes = {partition: unit.minute for partition, unit in self.units.items() if unit.complete}
+        found: list[tuple[Series, list[int]]] = []
+        ways: dict[tuple[str, str], tuple[int, str]] = {}
+        for count, told in enumerate(self.stated.statements(), 1):
+            if count % PIECE == 0:
+                await asyncio.sleep(0)
+            until = minutes.get(told.partition)
+            micros = told.within(until - WINDOWS[window], until) if until is not None else 0
+            if not micros:
+                continue
+            if not told.channel and not ways:
+                ways = _ways(entries)
+            channel = told.channel or ways.get((told.site, told.campaign), (0, "Unassigned"))[1]
+            found.append(((told.site, channel, told.campaign, told.currency), [0, 0, 0, 0, micros]))
+        return found
+
+
+def _ways(entries: list[tuple[Series, list[int]]]) -> dict[tuple[str, str], tuple[int, str]]:
+    """(site, campaign) -> the most visits that came by one channel, and that channel."""
+    ways: dict[tuple[str, str], tuple[int, str]] = {}
+    for (site, channel, campaign, _), numbers in entries:
+        way = (numbers[_CLICKS] + numbers[_LANDINGS], channel)
+        ways[site, campaign] = max(ways.get((site, campaign), way), way)
+    return ways
 
 
 def _write(lines: dict[str, list[str]], window: str, key: tuple[str, str, str], group: Group) -> None:

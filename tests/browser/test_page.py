@@ -56,6 +56,7 @@ KNOWN = [
     paned(
         1,
         1,
+        impressions=4000,
         clicks=30,
         landings=10,
         cost_micros=20_000_000,
@@ -191,6 +192,12 @@ async def test_the_figures_are_right_and_move(shown: Shown, open_tab: OpenTab) -
         "0.00",
         DASH,
     ]
+    spent = ["20.00", "4,000", "5.00", "30", "0.67", "4", "5.00", "200.50", "10.03", "903 %"]
+    assert await row(page, "costs", "Paid Search") == ["Paid Search", *spent]
+    assert (await row(page, "costs", "Affiliates"))[1:6] == ["0.00 + 8.00 USD", "0", DASH, "5", DASH]
+    assert await row(page, "costs", "Email") == []
+    await page.locator('label:has(input[name="costs-of"][value="campaigns"])').click()
+    assert (await row(page, "costs", "partners"))[1:3] == ["Affiliates", "0.00 + 8.00 USD"]
     assert (await row(page, "models", "Email"))[1:5] == ["0.00", "1.00", "0.00", "1.75"]
     assert (await row(page, "refused", "malformed"))[1] == "1"
     await expect(page.locator("#vitals")).to_contain_text("17")
@@ -218,7 +225,7 @@ async def test_by_keyboard_alone(shown: Shown, open_tab: OpenTab) -> None:
     await expect(card(page, "visits").locator(".value")).to_have_text("105")
 
     stops = []
-    for _ in range(60):
+    for _ in range(90):
         await keys.press("Tab")
         stop = await page.evaluate(
             """() => {

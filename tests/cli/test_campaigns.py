@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
-import typer
 import yaml
 from typer.testing import CliRunner
 
 from schemas.errors import ConfigurationError
-from schemas.registry import CampaignEntry, SiteEntry
+from schemas.registry import MACROS, CampaignEntry, SiteEntry
 from streams.cli import campaigns
 from streams.cli.registry_diff import compare, describe, stated
 from streams.cli.registry_file import read_registry_file
@@ -256,8 +257,13 @@ def test_stated_leaves_out_what_is_default():
     assert yaml.safe_dump(stated(entry), sort_keys=False) == f"site: s\nvalid_from: '{LATER}'\ncurrency: EUR\n"
 
 
-def test_help_is_there():
-    """Each command says what it does."""
-    for command in ("apply", "list", "show"):
-        assert run(command, "--help").exit_code == 0
-    assert isinstance(campaigns.campaigns, typer.Typer)
+def test_the_page_about_the_registry_is_right(file):
+    """Its example can be applied, and it names every field and every macro."""
+    page = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (site, spring, later) = read_registry_file(file(example))
+    assert (site.timezone, [one.weight for one in spring.destinations]) == ("Europe/Berlin", [3, 1])
+    assert later.valid_from > spring.valid_from
+    for model in (SiteEntry, CampaignEntry):
+        assert [name for name in model.model_fields if name != "kind" and f"`{name}`" not in page] == []
+    assert [name for name in MACROS if f"`{{{name}}}`" not in page and not name.startswith("sub")] == []

@@ -348,6 +348,17 @@ async def test_roles_answer_where_the_settings_say():
     assert found["worker"].text.endswith("is not ready: restoring")
 
 
+async def test_a_collector_that_does_without_kafka():
+    """It works, and someone should know."""
+    said = b"ready: Kafka is away, 7 events wait on the disk\n"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said)
+    async with Silent(answer).running() as silent:
+        settings = Settings(collector_host="127.0.0.1", collector_port=silent.port)
+        (finding,) = await roles.look(settings, ["collector"])
+    assert finding.state == "warning"
+    assert finding.text.endswith("is ready: Kafka is away, 7 events wait on the disk")
+
+
 def test_directories(tmp_path: Path):
     """One that can be written or made is well where it has room; nothing is made or left."""
     assert states(list(machine.directory("data", tmp_path))) == {"data": "ok"}

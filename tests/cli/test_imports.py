@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import orjson
 import pytest
@@ -197,6 +199,17 @@ def test_what_a_log_needs_to_be_known_of_its_site(kafka, tmp_path, arguments, sa
     result = run("logs", written(tmp_path / "a.log", access_line()), *arguments)
     assert isinstance(result.exception, ConfigurationError)
     assert says in str(result.exception)
+
+
+def test_the_examples_of_the_page_about_imports_are_accepted(kafka, tmp_path):
+    """As long as they are young enough."""
+    page = (Path(__file__).parents[2] / "docs" / "imports.md").read_text(encoding="utf-8")
+    costs, orders = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    path = written(tmp_path / "costs.csv", costs)
+    assert run("costs", path).stdout == f"{path}: 2 accepted, 0 refused\n"
+    today = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    path = written(tmp_path / "orders.csv", re.sub(r"2026-\d\d-\d\d", today, orders))
+    assert run("conversions", path).stdout == f"{path}: 2 accepted, 0 refused\n"
 
 
 def test_a_broken_archive_is_one_line(kafka, tmp_path):

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from deploy.local.ports import HOST, free_port
 from streams.collector.app import Collector
+from streams.collector.bodies import Bodies
 from streams.collector.metrics import Metrics
-from streams.collector.server import Bodies, listener
+from streams.collector.server import listener
 from tests.collector.conftest import KEYS, MemoryLog
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, Unavailable
 from schemas.settings import Settings
 from streams.collector.networks import Networks
 from streams.collector.server import signing_keys
@@ -76,6 +77,21 @@ async def test_other_addresses(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_why_not_now_is_for_operators(
+    client: httpx.AsyncClient, events: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a broker or of a directory is nobody else's business."""
+
+    async def fail(records: object) -> None:
+        raise Unavailable("broker-7.internal:9092 is away")
+
+    monkeypatch.setattr(events, "append", fail)
+    for path in ("/events", "/c/spring"):
+        answer = await client.request("POST" if path == "/events" else "GET", path, content=b"{")
+        assert answer.status_code == 503
+        assert "internal" not in answer.text
+
+
 async def test_failure_of_ours(client: httpx.AsyncClient, events: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug costs one request, and tells the client nothing."""
 
@@ -101,3 +117,42 @@ def test_signing_keys() -> None:
     assert signing_keys(Settings())[0][0] == "process"
     with pytest.raises(ConfigurationError):
         signing_keys(Settings(click_id_keys="secret-without-id"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", "/events", {}),
+        ("POST", "/events", {"origin": "https://shop.example\n"}),
+        ("GET", "/pixel.gif?type=click&site=%0d%0alevel=error", {"user-agent": "a\tb"}),
+        ("GET", "/c/spring%0a%7B%22event%22:1%7D", {"referer": "https://x.example/?token=SECRET"}),
+        ("GET", "/postback?token=SECRET&key=SECRET&sig=SECRET", {}),
+        ("POST", "/import/costs?file=%0aSECRET", {"authorization": "Bearer SECRET"}),
+        ("GET", "/nothing%0aSECRET", {"x-api-key": "SECRET", "cookie": "hw_vid=SECRET"}),
+    ],
+)
+async def test_nothing_of_a_request_is_logged(
+    client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """So nobody writes lines into the log, and no key gets there; nor is one in an answer."""
+    with structlog.testing.capture_logs() as logs:
+        sent = {name: value.replace("\n", "") for name, value in headers.items()}
+        answer = await client.request(method, path, headers=sent)
+    assert logs == []
+    assert answer.status_code < 500
+    assert "SECRET" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/readyz", "/metrics", "/nothing", "/c/unknown", "/postback", "/hw.js", "/pixel.gif", "/events"],
+)
+async def test_security_headers(client: httpx.AsyncClient, path: str) -> None:
+    """No answer is taken for another type; none but the image and the script is anything to a page."""
+    answer = await client.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if path in {"/hw.js", "/pixel.gif"}:
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    elif path != "/metrics":
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"

@@ -150,9 +150,10 @@ async def test_hostile_parameters(client: httpx.AsyncClient, events: MemoryLog, 
 
 
 async def test_too_many_parameters(client: httpx.AsyncClient, events: MemoryLog) -> None:
-    """Are not read."""
+    """Are not read, but kept."""
     answer = await client.get("/c/spring?" + "&".join(f"p{number}=1" for number in range(101)))
-    assert (answer.status_code, events.records) == (400, [])
+    assert (answer.status_code, answer.json()["reason"]) == (400, "malformed")
+    assert [record.topic for record in events.records] == ["dead-letters"]
 
 
 async def test_long_parameters(client: httpx.AsyncClient, events: MemoryLog) -> None:

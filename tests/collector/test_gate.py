@@ -171,6 +171,19 @@ async def test_without_keys_nobody_is_asked_for_one(events: MemoryLog, book: Cam
     assert (await guarded.send(type="verdict", touch_event_id="e0", valid=False)).json()["accepted"] == 1
 
 
+@pytest.mark.parametrize("key", ["", SECRET])
+async def test_large_bodies_weigh_more(guarded: Guarded, key: str) -> None:
+    """As the requests that they could have been, whether they are taken or not; the next one waits for that long."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    for body in (json.dumps([TOUCH | {"pad": "x" * 60_000}] * 20), "[" * 1_400_000, " " * 8_000_001):
+        guarded.now += 1000
+        statuses = [(await guarded.ask("POST", "/events", content=body, headers=headers)).status_code for _ in range(4)]
+        assert statuses[-1] == 429
+        assert statuses[0] != 429
+    guarded.now += 1000
+    assert (await guarded.send(key=key)).status_code == 202
+
+
 async def test_metrics(events: MemoryLog, book: CampaignBook) -> None:
     """From the listed networks alone; nobody else learns that they are there. They cost more than an event."""
     guarded = Guarded(events, book, metrics_networks=Networks("192.0.2.0/24", "metrics_networks"))

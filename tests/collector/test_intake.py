@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.collector import intake
-from streams.collector.intake import Origin, Unacceptable, is_deeper, read_body, without_addresses
+from streams.collector.intake import Origin, Unacceptable, is_deeper, read_body
 from streams.collector.networks import ip_keeper
+from streams.collector.privacy import without_addresses
 from tests.collector.conftest import NOW
 
 if TYPE_CHECKING:

@@ -134,6 +134,9 @@ def test_long_hops_are_not_remembered() -> None:
         ("192.0.2.1", {"x-forwarded-proto": "https"}, False),
         ("10.1.1.1", {}, False),
         ("192.0.2.1", {"sec-fetch-site": "cross-site"}, True),
+        ("192.0.2.1", {"sec-fetch-site": "none", "host": "collect.shop.example"}, True),
+        ("127.0.0.1", {"sec-fetch-site": "none", "host": "127.0.0.1:8080"}, False),
+        ("127.0.0.1", {"sec-fetch-site": "none", "host": "localhost:8080"}, False),
     ],
 )
 def test_https(peer: str, headers: dict[str, str], *, secure: bool) -> None:

@@ -1,13 +1,13 @@
-"""What the OpenAPI document says of the collector, asked of a real one with everything that fits it, and much that doesn't."""
+"""The collector asked all that its OpenAPI document says, and much that it doesn't (schemathesis)."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+import yaml
+from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS
 
 from schemas.documents import FOLDER
@@ -21,9 +21,15 @@ from tests.collector.door import Door, open_door
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from schemathesis import Case
+    from schemathesis import Case, SerializationContext
 
-TOLD = schemathesis.openapi.from_path(FOLDER / "openapi.yaml")
+DOCUMENT = yaml.safe_load((FOLDER / "openapi.yaml").read_text(encoding="utf-8"))
+for _methods in DOCUMENT["paths"].values():
+    for _operation in _methods.values():
+        _operation.pop("security", None)  # else keys are made up, beside the real one
+TOLD = schemathesis.openapi.from_dict(DOCUMENT)
+# Every value of every field one after another takes half a minute for `/events` alone.
+TOLD.config.phases.coverage.enabled = False
 HELD = CHECKS.get_by_names(
     [
         "not_a_server_error",
@@ -35,6 +41,12 @@ HELD = CHECKS.get_by_names(
     ]
 )
 """Not that wrong data are refused as a whole: each event, and each line, is judged by itself."""
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context: SerializationContext, value: Any) -> dict[str, Any]:
+    """A file as it is."""
+    return {"data": value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")}
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +64,15 @@ def door() -> Iterator[Door]:
 
 @pytest.mark.parametrize("proven", [False, True], ids=["stranger", "known"])
 @TOLD.parametrize()
-@settings(
-    max_examples=12,
-    deadline=None,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_as_the_document_says(door: Door, case: Case, *, proven: bool) -> None:
     """No failure of ours, and no answer that is not told of: its status, its type, its headers, its form."""
-    if proven:
-        case.headers = {**(case.headers or {}), "authorization": "Bearer api-key"}
-        if case.path == "/postback":
-            case.query = {**(case.query or {}), "token": "netw-token"}
-            case.headers.pop("authorization")
-    case.call_and_validate(base_url=door.url, checks=HELD, timeout=60)
-    assert time.time() > 0
+    headers, query = {}, {}
+    if proven and case.path == "/postback":
+        query = {"token": "netw-token", "sig": ""}
+    elif proven:
+        headers = {"Authorization": "Bearer api-key"}
+    answer = case.call_and_validate(base_url=door.url, checks=HELD, timeout=60, headers=headers, params=query)
+    if case.path.startswith(("/import", "/postback")) and answer.status_code != 400:
+        assert (answer.status_code == 401) is not proven
+    assert len(answer.content) < 1_000_000

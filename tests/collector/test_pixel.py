@@ -94,6 +94,21 @@ async def test_denied_consent_sets_no_cookie(client: httpx.AsyncClient, events: 
     assert events.records[-1].key == "v1"
 
 
+@pytest.mark.parametrize("kind", ["landing", "conversion"])
+async def test_global_privacy_control(client: httpx.AsyncClient, events: MemoryLog, kind: str) -> None:
+    """Is a denial, whatever the address says of consent; a consent that is granted all the same sets no cookie."""
+    stated = TOUCH | {"type": kind, "action": "purchase", "consent": "granted"}
+    answer = await get(client, stated, cookie="hw_vid=v1", **{"sec-gpc": "1"})
+    value = json.loads(events.records[0].value)
+    assert value["consent"] == "denied"
+    assert "v1" not in json.dumps(value)
+    assert not {"ip", "click_id"} & value.keys()
+    assert "set-cookie" not in answer.headers
+    answer = await get(client, {"type": "consent", "site": "shop", "consent": "granted"}, **{"sec-gpc": "1"})
+    assert json.loads(events.records[1].value)["consent"] == "granted"
+    assert "set-cookie" not in answer.headers
+
+
 async def test_secure_cookie_behind_https(proxied: httpx.AsyncClient) -> None:
     """Where the browser spoke https, its cookie never travels in the clear."""
     answer = await get(proxied, TOUCH, **{"x-forwarded-proto": "https"})
@@ -112,7 +127,9 @@ async def test_refused_event_is_kept(client: httpx.AsyncClient, events: MemoryLo
 
 async def test_flood_of_parameters(client: httpx.AsyncClient, events: MemoryLog) -> None:
     """More than 100 parameters are not read, but kept."""
-    await get(client, {f"p{number}": "1" for number in range(101)})
+    await get(client, {f"p{number}": "1" for number in range(101)} | {"ip": "192.0.2.99"})
+    assert events.records[0].value.startswith(b"p0=1&p1=1&")
+    assert b"192.0.2.99" not in events.records[0].value
     assert dict(events.records[0].headers or [])["reason"] == b"malformed"
 
 

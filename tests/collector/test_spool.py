@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.settings import Settings
 from streams.collector import spool as module
+from streams.collector import spool_disk
 from streams.collector.eventlog import Record
 from streams.collector.kafkalog import KafkaLog
 from streams.collector.metrics import Metrics
@@ -125,7 +126,7 @@ async def bench(directory: Path, *, there: bool = True, **options: float) -> Asy
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(spool_disk, "RETRY_S", 0.01)
     monkeypatch.setattr(module, "POLL_S", 0.001)
     monkeypatch.setattr(module, "BACKOFF_S", (0.001,))
 
@@ -160,7 +161,7 @@ async def test_acknowledged_when_synced(tmp_path: Path) -> None:
         await request
         assert made.waiting == 1
         assert made.log.ready
-        assert made.log.state == "Kafka is away, 1 events wait on the disk (0.0 of 1 MiB)"
+        assert made.log.state == "Kafka is away, 1 event waits on the disk (0.0 of 1 MiB)"
 
 
 async def test_one_sync_for_many(tmp_path: Path) -> None:
@@ -219,6 +220,18 @@ async def test_new_events_go_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert sorted(made.kafka.numbers) == [*range(2000), 5000]
 
 
+async def test_a_kafka_that_takes_too_long_stays_away(tmp_path: Path) -> None:
+    """It gets what the disk has, at its own pace; nobody waits for it meanwhile."""
+    async with bench(tmp_path, there=False, patience_s=0.0) as made:
+        made.log._most = 10
+        await made.log.append([record(number) for number in range(300)])
+        made.kafka.ready = True
+        await until(lambda: made.kafka.asked > 2)
+        await made.log.append([record(300)])
+        await until(lambda: len(made.kafka.records) == 301)
+        assert made.kafka.numbers == list(range(301))
+
+
 async def test_kafka_goes_while_events_are_handed_on(tmp_path: Path) -> None:
     """The same events are tried again until it takes them."""
     async with bench(tmp_path, there=False) as made:
@@ -265,6 +278,31 @@ async def test_kafka_takes_what_a_failing_disk_does_not(tmp_path: Path) -> None:
         assert made.log.ready
 
 
+async def test_a_disk_that_is_broken_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops nobody while Kafka is there; mended, it is taken, with what it holds from before."""
+    async with bench(tmp_path, there=False) as before:
+        await before.log.append([record(1), record(2)])
+    made = Bench(tmp_path / "spool", Kafka())
+
+    def fail(*_arguments: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.log._spool, "_open", fail)
+        await made.log.open()
+        await made.log.append([record(3)])
+        assert made.log.ready
+        assert made.log.state == "the disk takes nothing: Read-only file system"
+        made.kafka.ready = False
+        with pytest.raises(Unavailable, match="Read-only file system"):
+            await made.log.append([record(4)])
+        assert not made.log.ready
+        made.kafka.ready = True
+    await until(lambda: set(made.kafka.numbers) == {1, 2, 3})
+    await until(lambda: made.log.state == "")
+    await made.log.close()
+
+
 async def test_a_disk_that_does_not_answer(tmp_path: Path) -> None:
     """Requests wait for it for so long, then for nothing; Kafka, where it comes back, takes them meanwhile."""
     async with bench(tmp_path, there=False, deadline_s=0.05) as made:
@@ -298,7 +336,7 @@ async def test_a_full_spool(tmp_path: Path) -> None:
             await made.log.append([record(0)])
         assert [line["event"] for line in lines] == ["spooling_began", "spool_full"]
         made.kafka.ready = True
-        await until(lambda: made.waiting == 0)
+        await until(lambda: made.figure("spool_bytes") == 0)
         assert made.kafka.numbers == list(range(taken))
         made.kafka.ready = False
         await made.log.append([record(taken, 900)])
@@ -380,6 +418,18 @@ async def test_a_fault_of_ours_stops_nothing(tmp_path: Path, monkeypatch: pytest
             monkeypatch.setattr(made.log._spool, "done", done)
             await until(lambda: made.waiting == 0)
         assert set(made.kafka.numbers) == {1}
+
+
+async def test_a_fault_of_ours_acknowledges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told, and it goes on with the next."""
+    async with bench(tmp_path, there=False) as made:
+        with monkeypatch.context() as patch:
+            patch.setattr(made.log._spool, "keep", None)
+            with pytest.raises(Unavailable):
+                await made.log.append([record(1)])
+        await until(lambda: made.log.ready)
+        await made.log.append([record(2)])
+        assert made.waiting == 1
 
 
 async def test_another_collectors_spool(tmp_path: Path) -> None:

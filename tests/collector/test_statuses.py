@@ -13,7 +13,8 @@ from streams.collector.statuses import STATUSES, Meaning, meaning_of
 @pytest.mark.parametrize(
     ("word", "action", "meaning"),
     [
-        ("", "", Meaning("purchase", "approved")),
+        ("", "", Meaning("purchase", "")),
+        ("", "lead", Meaning("lead", "")),
         ("sale", "", Meaning("purchase", "approved")),
         ("SALE ", "", Meaning("purchase", "approved")),
         ("lead", "", Meaning("lead", "approved")),

@@ -89,7 +89,7 @@ class Years(Cluster):
             view.delete(key)
 
 
-def years(seed, size):
+def years(seed, size):  # noqa: C901 - flat
     """Events (with when each is processed) over two or three years, each at some edge from an earlier one."""
     chance = random.Random(seed)
     times = [T0]

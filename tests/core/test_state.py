@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.core.ids import visitor_hash
 from streams.core.state import (
+    SPEND_PREFIX,
     VISITOR_PREFIX,
     MemoryView,
     attribution_key,
@@ -11,6 +12,7 @@ from streams.core.state import (
     order_key,
     pane_key,
     spend_key,
+    spend_prefix,
     visitor_key,
 )
 
@@ -23,8 +25,17 @@ def test_all_of_a_visitor_lies_under_one_prefix():
     assert len(visitor_key(VISITOR)) == VISITOR_PREFIX
     assert attribution_key(VISITOR, CONVERSION) == visitor_key(VISITOR) + b"c" + bytes.fromhex(CONVERSION)
     assert mark_key(attribution_key(VISITOR, CONVERSION)) == visitor_key(VISITOR) + b"m"
-    others = [attribution_key(b"", CONVERSION), order_key(CONVERSION), spend_key(b"x"), pane_key(1, b"[]")]
+    others = [attribution_key(b"", CONVERSION), order_key(CONVERSION), spend_key(1, b"g", b"x"), pane_key(1, b"[]")]
     assert [key[:1] for key in others] == [b"u", b"o", b"s", b"p"]
+
+
+def test_statements_of_a_group_and_day_lie_under_one_prefix():
+    """And others do not."""
+    prefix = spend_prefix(20_370, b"g")
+    assert len(prefix) == SPEND_PREFIX
+    assert spend_key(20_370, b"g", b"x").startswith(prefix)
+    assert spend_key(20_370, b"g", b"x") != spend_key(20_370, b"g", b"y")
+    assert not any(spend_key(*place, b"x").startswith(prefix) for place in ((20_371, b"g"), (20_370, b"h")))
 
 
 def test_panes_lie_in_order_of_minutes():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +41,9 @@ class Cut:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     client: int = 0
     """The port from which the request came."""
+    lasting: float = 0.0
+    """For so many seconds after the first it happens to all further ones, so that sending again does not help."""
+    ends: float = 0.0
 
 
 class Proxy:
@@ -62,9 +66,9 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    def arm(self, keys: Iterable[int], how: How) -> Cut:
+    def arm(self, keys: Iterable[int], how: How, lasting: float = 0.0) -> Cut:
         """Let the next request with one of `keys` fail; ask the answer's `done` whether it has."""
-        cut = Cut(frozenset(keys), how)
+        cut = Cut(frozenset(keys), how, lasting=lasting)
         self._armed.append(cut)
         return cut
 
@@ -75,10 +79,14 @@ class Proxy:
             self._armed.remove(cut)
 
     def _match(self, key: int) -> Cut | None:
+        now = time.monotonic()
         for cut in self._armed:
             if key in cut.keys:
-                self._armed.remove(cut)
-                return cut
+                cut.ends = cut.ends or now + cut.lasting
+                if now >= cut.ends:
+                    self._armed.remove(cut)
+                if now <= cut.ends:
+                    return cut
         return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -196,8 +204,13 @@ class Door:
                 if insert and self.state == "swallow":
                     # It went through, and nobody is told.
                     self.turned_away += 1
-                    request.transport.close()
+                    _hang_up(request)
                 return web.Response(status=answer.status, body=content)
         except (aiohttp.ClientError, OSError):
-            request.transport.close()
+            _hang_up(request)
             return web.Response(status=502)
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:  # else the other side has
+        request.transport.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 
+from streams.worker.transaction import DEADLINE_S
 from tests.faults.faults import FAULTS, Act, Fault, fault
 from tests.faults.field import Field
 from tests.faults.proxy import ADD_OFFSETS, ADD_PARTITIONS, COMMIT_OFFSETS, END_TXN, INIT_PRODUCER_ID, PRODUCE
@@ -46,14 +48,18 @@ async def broker_paused(field: Field, chance: random.Random) -> str:
 def _cut(*keys: int) -> Act:
     async def act(field: Field, chance: random.Random) -> str:
         how = chance.choice(["before", "half", "after", "after", "silence"])
-        cut = field.proxy.arm(keys, how)
+        # Once, which the client survives by sending again; or past the transaction's deadline.
+        lasting = chance.choice([0.0, DEADLINE_S + 2])
+        cut = field.proxy.arm(keys, how, lasting)
         try:
             async with asyncio.timeout(ARMED_S):
                 await cut.done.wait()
         except TimeoutError:
             field.proxy.disarm(cut)
             return f"{how}: no such request within {ARMED_S:g} s"
-        return how
+        await asyncio.sleep(lasting)
+        field.proxy.disarm(cut)
+        return f"{how}, for {lasting:g} s" if lasting else how
 
     return act
 
@@ -91,6 +97,24 @@ async def engine_killed(field: Field, chance: random.Random) -> str:
     down = chance.choice([0.0, 3.0, 8.0])
     await field.kill("clickhouse", down)
     return f"down for {down:g} s"
+
+
+@fault("sink", 2)
+async def engine_put_back(field: Field, chance: random.Random) -> str:
+    """Restored from a backup: it holds less than the sink has committed."""
+    data, old = field.settings.data_dir / "clickhouse", field.directory / "copies" / "clickhouse"
+    if not old.is_dir():
+        await field.stack.hold("clickhouse", 10.0)
+        await asyncio.to_thread(shutil.copytree, data, old)
+        await field.stack.release("clickhouse")
+        await asyncio.sleep(chance.choice([3.0, 6.0]))
+    await field.stack.hold("clickhouse", chance.choice([0.0, 10.0]))
+    await asyncio.to_thread(shutil.rmtree, data)
+    await asyncio.to_thread(shutil.copytree, old, data)
+    if chance.random() < 0.5:
+        await asyncio.to_thread(shutil.rmtree, old)
+    await field.stack.release("clickhouse")
+    return ""
 
 
 @fault("sink")

@@ -25,21 +25,19 @@ UNREAD = 12
 WAIT_S = 30.0
 
 
-async def _delete(field: Field, tp: TopicPartition, before: int) -> None:
+async def _delete(field: Field, before: dict[TopicPartition, int]) -> None:
+    await field.observed.look()  # what is about to go
     async with admin(field.settings.kafka) as client:
-        await client.delete_records({tp: RecordsToDelete(before)}, timeout_ms=10_000)
+        await client.delete_records({tp: RecordsToDelete(n) for tp, n in before.items()}, timeout_ms=10_000)
 
 
 async def truncate_read_inputs(field: Field, chance: random.Random) -> str:
     """Delete of every input partition what is committed, or a part of it."""
     done = await committed(field.settings.kafka, field.settings.app)
     share = chance.choice([1.0, 0.5])
-    count = 0
-    for tp, offset in sorted(done.items()):
-        if tp.topic in INPUTS and offset > 0:
-            await _delete(field, tp, int(offset * share))
-            count += 1
-    return f"{count} partitions"
+    before = {tp: int(offset * share) for tp, offset in done.items() if tp.topic in INPUTS and offset > 0}
+    await _delete(field, before)
+    return f"{len(before)} partitions"
 
 
 async def truncate_unread_inputs(field: Field, chance: random.Random) -> str:
@@ -70,7 +68,7 @@ async def truncate_unread_inputs(field: Field, chance: random.Random) -> str:
                 records += found
     kept = records[-chance.choice([1, 3, 5]) :]
     begins = kept[0].offset
-    await _delete(field, tp, begins)
+    await _delete(field, {tp: begins})
     for record in records[: -len(kept)]:
         event = parsed(record.value)
         if event is None:
@@ -105,7 +103,7 @@ async def truncate_outputs(field: Field, chance: random.Random) -> str:
                         for r in records
                     ]
                     first = (await asyncio.gather(*written))[0].offset
-            await _delete(field, tp, first)
+            await _delete(field, {tp: first})
             told.append(f"{topic}[{place}] to {first}")
     return ", ".join(told)
 

@@ -46,6 +46,10 @@ CONTRACT = {
         "headwater_commit_age_seconds": {"partition"},
         "headwater_lost_records": set(),
         "headwater_restore_seconds": set(),
+        "headwater_restored_records": set(),
+        "headwater_restore_left_records": {"partition"},
+        "headwater_restore_eta_seconds": {"partition"},
+        "headwater_rebalance_seconds": set(),
         "headwater_state_bytes": set(),
         "headwater_window_impressions": WINDOW,
         "headwater_window_clicks": WINDOW,
@@ -69,6 +73,7 @@ COUNTERS = {
     "headwater_attributions",
     "headwater_unmatched_conversions",
     "headwater_lost_records",
+    "headwater_restored_records",
     "headwater_collector_requests",
     "headwater_sink_rows",
 }
@@ -77,6 +82,7 @@ HISTOGRAMS = {
     "headwater_batch_events",
     "headwater_transaction_seconds",
     "headwater_restore_seconds",
+    "headwater_rebalance_seconds",
 }
 STANDARD = {"process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"}
 OF_EVERY_ROLE = {"headwater_ready", "headwater_build_info"}

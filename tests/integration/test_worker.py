@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
 import time
@@ -11,7 +10,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.local.ports import free_port
+from deploy.local.kafka import Node
 from streams.core.ids import partition_of
 from streams.core.registry import Registry
 from tests.integration.workers import PARTITIONS, Bench, Worker, assert_once, crowd_events, dead_letters, until
@@ -269,23 +268,16 @@ async def test_kafka_goes_away(fresh_kafka, tmp_path):
         await fresh_kafka.start()
 
 
-async def test_what_is_wrong_is_said_in_one_line(fresh_kafka, tmp_path):
-    """Kafka away, topics missing, another number of partitions: one clear line, and an exit status that says so."""
+async def test_what_only_an_operator_can_mend_ends_it(fresh_kafka, tmp_path):
+    """Another number of partitions, a port that is taken: one clear line, and an exit status that says so."""
 
     async def complaint(name, kafka, **settings):
         async with Worker(kafka, tmp_path, name, **settings) as worker:
-            assert await worker.exit_code(30) == 1
+            assert await worker.exit_code(60) == 1
             text = worker.log.read_text()
             assert "Traceback" not in text
             return text.splitlines()[-1]
 
-    port = free_port()
-    away, missing = await asyncio.gather(
-        complaint("away", f"127.0.0.1:{port}"), complaint("missing", fresh_kafka.address)
-    )
-    assert away.startswith(f"headwater: Kafka at 127.0.0.1:{port} does not answer")
-    assert missing.startswith("headwater: ")
-    assert "headwater topics" in missing
     async with Bench(fresh_kafka.address), Worker(fresh_kafka.address, tmp_path, "right") as worker:
         assert await complaint("other", fresh_kafka.address, partitions=PARTITIONS + 2) == (
             "headwater: topic clicks has 4 partitions, not 6 (HEADWATER_PARTITIONS); "
@@ -295,3 +287,36 @@ async def test_what_is_wrong_is_said_in_one_line(fresh_kafka, tmp_path):
         assert (await complaint("taken", fresh_kafka.address, worker_metrics_port=worker.port)).startswith(
             "headwater: metrics cannot be served on 127.0.0.1:"
         )
+
+
+async def test_it_waits_for_what_is_missing(tmp_path):
+    """No Kafka, no topics, no directory for its state: it says so, once, and goes on when that is mended."""
+    node = Node(tmp_path / "kafka", heap_mb=512)
+    async with node:
+        pass
+    async with Worker(node.address, tmp_path) as worker:
+
+        async def says(text):
+            status, reason = await worker.readiness()
+            return status == 503 and text in reason
+
+        await until(lambda: says(f"Kafka at {node.address} does not answer"), 30)
+        await node.start()
+        try:
+            await until(lambda: says("topics clicks, conversions"), 60)
+            worker.state.mkdir(parents=True, exist_ok=True)
+            app = worker.state / "headwater"
+            app.write_text("in the way")
+            async with Bench(node.address) as bench:
+                await until(lambda: says("File exists"), 60)
+                app.unlink()
+                await worker.ready(60)
+                await bench.send(GARBAGE)
+                await bench.finish(30, worker)
+        finally:
+            await node.stop(1)
+    told = [line["reason"] for line in worker.events("worker_not_ready")]
+    assert len([reason for reason in told if "does not answer" in reason]) == 1
+    assert len(worker.events("unit_failed")) <= 2 * PARTITIONS
+    assert len(worker.events("worker_ready")) == 1
+    assert not worker.events("unit_crashed")

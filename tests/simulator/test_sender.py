@@ -171,7 +171,12 @@ def test_senders_clocks_go_on():
 
 
 def test_requests_hold_each_line_once_in_bounded_arrays():
-    """Never more than a batch."""
+    """Never more than a batch; what no browser says goes apart, with the key."""
     made = list(requests(SHOP.first, batch=100))
     assert sum(len(request.lines) for request in made) == len(SHOP.first)
     assert max(len(request.lines) for request in made) == 100
+    office = {"adjustment", "verdict", "cost"}
+    for request in made:
+        kinds = {line.event["type"] for line in request.lines if line.event}
+        assert kinds <= office if request.keyed else not kinds & office
+    assert len({request.file for request in made if request.file}) == len([r for r in made if r.file]) > 0

@@ -29,6 +29,7 @@ def test_a_file_has_as_many_lines_as_asked_for_and_is_the_same_again(tmp_path):
         assert result.exit_code == 0, result.output
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_bytes().count(b"\n") == 300
+    assert (tmp_path / "a").read_bytes().count(b'"type":"cost"') == 3
 
 
 def test_milliseconds_name_the_same_end(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.client import Client
 
 from deploy.local.kafka import Node
@@ -20,6 +21,7 @@ from sinks.clickhouse.connection import connect
 from sinks.clickhouse.decoders import Record, encode
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.server import Server
+from tests.sinks.pipe import Pipe
 
 
 class EngineProcess:
@@ -35,14 +37,21 @@ class EngineProcess:
         command = [sys.executable, "-m", "deploy.local.engine", "--path", str(self.path), "--port", str(self.port)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         assert process.stderr is not None
+        said = []
         for line in process.stderr:
+            said.append(line.decode())
             if b" ready on http" in line:
                 self.port = int(line.rsplit(b":", 1)[1])
                 break
         else:
-            pytest.fail("the engine does not start")
+            pytest.fail(f"the engine does not start: {''.join(said)}")
         process.stderr.close()
         self._process = process
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it at once."""
@@ -124,3 +133,18 @@ def put(settings: Settings) -> Put:
         asyncio.run(insert())
 
     return put
+
+
+@pytest_asyncio.fixture
+async def pipe(settings: Settings, kafka: str) -> AsyncIterator[Pipe]:
+    """Fresh topics, a fresh database, a group of its own."""
+    settings = settings.model_copy(update={"kafka": kafka})
+    server = Server(settings)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    found = Pipe(settings, server, admin)
+    await found.create()
+    yield found
+    await found.delete()
+    await admin.close()
+    await server.close()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import INPUTS, STATE
 from streams.core.apply import apply
@@ -74,9 +75,14 @@ class Kafka:
     def __init__(self, registry=None):
         self.logs = {topic: Log() for topic in (*INPUTS, *STATE, "dead-letters")}
         self.committed = {}
+        self.stated = {}
+        """What was committed with each offset: the incarnation that it was an offset of."""
+        self.lives = dict.fromkeys(self.logs, 1)
         self.epoch = 0
         self.away = False
         self.fault = ""
+        self.meanwhile = 0
+        """Batches that the former owner still takes, just before it is fenced."""
         self.registry = registry or Registry(())
         self.view = MemoryView()
         """The state, as `apply` has made it of what was committed."""
@@ -88,6 +94,17 @@ class Kafka:
         """Every request asks for this first."""
         if self.away:
             raise KafkaConnectionError("away")
+
+    async def incarnations(self):
+        """Topic -> which of its lives this is."""
+        await asyncio.sleep(0)
+        self.answer()
+        return {topic: f"c/{life}" for topic, life in self.lives.items()}
+
+    def make_anew(self, topic):
+        """Delete a topic and create it again, with as many records; the group's offsets stay."""
+        self.lives[topic] += 1
+        self.logs[topic] = Log()
 
     def position(self, topic):
         """Where the group goes on."""
@@ -115,7 +132,7 @@ class Kafka:
                 self.broken.append(f"{topic} was committed from {start} to {end}")
                 return
             outcome = apply(topic, records, self.view, Scope(PARTITION, 1, self.registry))
-            if outcome.outputs != sent:
+            if _written(outcome.outputs) != _written(sent):
                 self.broken.append(f"what was made of {topic} from {start} to {end} is not what it comes to")
             self.put(outcome.puts)
             self.committed[topic] = end
@@ -140,6 +157,7 @@ class Kafka:
                         self.logs[name].append(value, key, 0, headers)
                         self.logs[name].pending += 1
                 self.commit(outcome.outputs, {topic: end})
+                self.stated[topic] = f"c/{self.lives[topic]}"
                 return
 
 
@@ -171,6 +189,9 @@ class Producer:
 
     async def start(self):
         await self._ask()
+        for _ in range(self._kafka.meanwhile):
+            self._kafka.step()
+        self._kafka.meanwhile = 0
         self._epoch = self._kafka.fence()
 
     async def _ask(self):
@@ -180,7 +201,7 @@ class Producer:
             raise ProducerFenced
 
     async def begin_transaction(self):
-        self._sent, self._offsets = {}, {}
+        self._sent, self._offsets, self._stated = {}, {}, {}
 
     def create_batch(self):
         return Batch()
@@ -201,6 +222,7 @@ class Producer:
         await self._ask()
         assert group == "headwater"
         self._offsets = {tp.topic: found.offset for tp, found in offsets.items()}
+        self._stated = {tp.topic: found.metadata for tp, found in offsets.items()}
 
     async def commit_transaction(self):
         fault, self._kafka.fault = self._kafka.fault, ""
@@ -212,6 +234,7 @@ class Producer:
         if fault == "time-out":
             await asyncio.Event().wait()
         self._kafka.commit(self._sent, self._offsets)
+        self._kafka.stated |= self._stated
         await asyncio.sleep(0)
         if fault == "unknown":
             raise KafkaError("the answer was lost")
@@ -226,6 +249,7 @@ class Consumer:
         self._kafka = kafka
         self._tps = []
         self._positions = {}
+        self._coordinator = SimpleNamespace(fetch_committed_offsets=self._committed)
 
     async def start(self):
         await self._ask()
@@ -264,9 +288,17 @@ class Consumer:
                 found[tp] = [records]
         return found
 
-    async def committed(self, tp):
+    async def _committed(self, tps):
         await self._ask()
-        return self._kafka.committed.get(tp.topic)
+        return {
+            tp: OffsetAndMetadata(self._kafka.committed[tp.topic], self._kafka.stated[tp.topic])
+            for tp in tps
+            if tp.topic in self._kafka.committed
+        }
+
+
+def _written(outputs):
+    return {place: records for place, records in outputs.items() if records}
 
 
 def at(topic):

@@ -1,12 +1,18 @@
-"""A consumer that Kafka has left does not take its owner's task with it."""
+"""What consumers do besides: whole batches, and an end that takes nobody along."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 
-from streams.worker.consumers import stop_consumer
+from streams.worker.consumers import return_batches, stop_consumer
 
 
 class Client:
@@ -49,3 +55,100 @@ async def test_a_caller_that_is_cancelled_stays_cancelled():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+TP = TopicPartition("touches", 0)
+ABORTED, OTHER = 7, 8
+
+
+def packed(base, values, *, producer=OTHER):
+    """A batch of a transaction, as it comes over the wire, from offset `base` on."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=True,
+        producer_id=producer,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    for place, value in enumerate(values):
+        builder.append(place, timestamp=0, key=None, value=value, headers=[("k", value)])
+    batch = bytearray(builder.build())
+    batch[:8] = base.to_bytes(8, "big")
+    return bytes(batch)
+
+
+def marker(base, producer, *, committed):
+    """The end of a transaction."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=True,
+        producer_id=producer,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    builder.append(0, timestamp=0, key=bytes([0, 0, 0, committed]), value=bytes(6), headers=[])
+    batch = bytearray(builder.build())
+    batch[:8] = base.to_bytes(8, "big")
+    batch[22] |= 0x20  # a control batch
+    return bytes(batch)
+
+
+class Assigned:
+    """Where the consumer stands in the partition."""
+
+    paused = False
+    has_valid_position = True
+
+    def __init__(self, position):
+        self.position = position
+
+    def consumed_to(self, position):
+        self.position = position
+
+
+def taken(log, position, aborted=()):
+    """What a consumer that returns batches has of a fetched `log`: values by batch, and the position after each."""
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=OrderedDict()))
+    return_batches(consumer)
+    decoder = PartitionRecords(TP, MemoryRecords(log), list(aborted), position, None, None, False, READ_COMMITTED)
+    state = Assigned(position)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    found = FetchResult(TP, assignment=assignment, partition_records=decoder, backoff=0)
+    consumer._fetcher._records[TP] = found
+    taken = []
+    while batches := found.getall(1):
+        (records,) = batches
+        taken.append(([(record.offset, record.value, record.headers) for record in records], state.position))
+    return taken, state.position
+
+
+def test_whole_batches_are_returned():
+    """Each a list of its records, header and all; the position is behind each, and behind the marker at the end."""
+    log = packed(0, [b"a", b"b"]) + packed(2, [b"c"]) + marker(3, OTHER, committed=True)
+    a, b, c = ((offset, value, [("k", value)]) for offset, value in enumerate((b"a", b"b", b"c")))
+    assert taken(log, 0) == ([([a, b], 2), ([c], 3)], 4)
+
+
+def test_aborted_batches_and_markers_are_passed_over():
+    """As aiokafka does for single records."""
+    log = (
+        packed(0, [b"no"], producer=ABORTED)
+        + packed(1, [b"yes"])
+        + marker(2, ABORTED, committed=False)
+        + packed(3, [b"again"], producer=ABORTED)
+        + marker(4, ABORTED, committed=True)
+    )
+    found, position = taken(log, 0, aborted=[(ABORTED, 0)])
+    assert [value for records, _ in found for _, value, _ in records] == [b"yes", b"again"]
+    assert position == 5
+
+
+def test_a_batch_that_begins_before_the_position_comes_whole():
+    """Who takes batches must not mind what comes twice."""
+    found, position = taken(packed(0, [b"a", b"b"]), 1)
+    assert [value for records, _ in found for _, value, _ in records] == [b"a", b"b"]
+    assert position == 2

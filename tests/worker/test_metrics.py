@@ -13,6 +13,7 @@ from streams.core.outcome import Outcome, Scope
 from streams.core.registry import Registry
 from streams.worker import metrics
 from streams.worker import units as module
+from streams.worker.life import State
 from streams.worker.units import Units
 
 
@@ -56,12 +57,12 @@ def units(monkeypatch):
 
 def test_a_unit_that_does_not_open_grows_older(units):
     """Through failures and new attempts, until it is open; what is known of its state is shown."""
-    unit = SimpleNamespace(state="opening", last_commit=0.0, store=None)
+    unit = SimpleNamespace(state=State.OPENING, last_commit=0.0, store=None)
     units._units[7] = unit
     shown = []
-    for state in ("opening", "failed", "opening", "open", "failed", "failed"):
+    for state in (State.OPENING, State.FAILED, State.OPENING, State.OPEN, State.FAILED, State.FAILED):
         unit.state = state
-        unit.store = SimpleNamespace(size=lambda: 5) if state == "open" else None
+        unit.store = SimpleNamespace(size=lambda: 5) if state == State.OPEN else None
         units._measure()
         shown.append(value("headwater_unit_opening_seconds", partition="7"))
         units.now += 10
@@ -72,7 +73,7 @@ def test_a_unit_that_does_not_open_grows_older(units):
 
 def test_the_commit_age_grows_while_something_waits(units):
     """Also where Kafka cannot be asked how much it is; 0 where nothing waits."""
-    units._units[8] = SimpleNamespace(state="open", last_commit=1000.0, store=None)
+    units._units[8] = SimpleNamespace(state=State.OPEN, last_commit=1000.0, store=None)
     units.now = 1042.0
     units._measure()
     assert value("headwater_commit_age_seconds", partition="8") == 0

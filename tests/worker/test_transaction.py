@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 
 import orjson
+import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from schemas.errors import CommitFailed
 from schemas.settings import Settings
 from schemas.topics import LARGE_BYTES, TOPICS
 from streams.core.replay import FileRecord, Replay
+from streams.worker import transaction as module
 from streams.worker.transaction import Transactions
 from tests.reference.shop import T0, adjustment, click, purchase
 
@@ -101,3 +105,11 @@ def test_an_order_takes_facts_as_long_as_it_fits():
     assert refused
     largest = max(len(value) for topic, value in outputs if topic in {"orders", "orders-by-visitor", "attributions"})
     assert largest + OVERHEAD < LARGE_BYTES
+
+
+async def test_a_producer_is_used_up_before_its_numbers_wrap(transactions, monkeypatch):
+    """Then nothing is written by it any more: the unit opens anew, with another one."""
+    monkeypatch.setattr(module, "RECORDS_PER_PRODUCER", 1)
+    outputs = {("touches", 0): [(b"k", b"v", [], None)] * 2}
+    with pytest.raises(CommitFailed, match="used up"):
+        await transactions.commit(outputs, TopicPartition("clicks", 0), 2)

@@ -48,7 +48,7 @@ class Log:
         self.failure = None
         self.hang = False
 
-    async def commit(self, outputs, source, next_offset=0):
+    async def commit(self, outputs, source, next_offset=0, incarnation=""):
         if self.hang:
             await asyncio.Event().wait()
         if self.failure is not None:
@@ -82,12 +82,12 @@ async def unit(tmp_path):
     unit = Unit(
         Settings(partitions=1, data_dir=tmp_path),
         0,
-        cluster_id="c",
         flow=Flow(),
         registry=Feed(),
         confirm=None,
         log_range=log_range,
         turns=asyncio.Semaphore(2),
+        incarnations=None,
     )
     unit.range = (0, 1000)
     unit._store = Store(tmp_path / "0")
@@ -270,3 +270,24 @@ async def test_a_review_that_cannot_be_committed_closes_the_unit(unit):
     unit.log.failure = CommitFailed("gone")
     await unit.review()
     assert (unit.state, unit._store.reviewed) == ("failed", 0)
+
+
+async def test_what_nothing_can_need_is_forgotten_when_it_is_time(unit):
+    """By the earlier of the clock and the latest receipt; what is needed for longer is committed again first."""
+    day = 86_400_000
+    denial = orjson.dumps(
+        {"type": "consent", "event_id": "no", "site": SITE, "visitor_id": "w", "time": T0, "consent": "denied"}
+    )
+    late = touch(12, "late", time=T0 + 140 * day, received_at=T0 + 140 * day)
+    await unit.take(batch(unit, touch(10, "early"), Record(11, denial)))
+    unit.clock = lambda: T0 + 999 * day
+    await unit.sweep()
+    assert (known(unit), len(unit.log.commits)) == (2, 1)
+    await unit.take(batch(unit, late, start=12))
+    forgotten = count("headwater_forgotten_entries_total", kind="touch")
+    unit.clock = lambda: T0 + 1000 * day
+    await unit.sweep()
+    assert (known(unit), count("headwater_forgotten_entries_total", kind="touch")) == (2, forgotten + 1)
+    assert unit.log.commits[2:] == [(0, {"touches": 1})]
+    await unit.sweep()
+    assert (len(unit.log.commits), unit.state) == (3, "open")

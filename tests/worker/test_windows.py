@@ -16,6 +16,7 @@ from streams.core.panes import KPIS, TRAFFIC, WIDTH, add, read_pane, texts_of, w
 from streams.core.state import pane_key
 from streams.worker import window_metrics
 from streams.worker import windows as module
+from streams.worker.stated_costs import StatedCosts
 from streams.worker.store import Store
 from streams.worker.window_metrics import FAMILIES, WindowMetrics
 from streams.worker.windows import WINDOWS, UnitWindows
@@ -40,13 +41,15 @@ class Panes:
         old = self.entries.get(key)
         self.entries[key] = write_value(dimensions[0], texts_of(dimensions[1:])[1], numbers, old)
 
-    def sums(self, minute, length):
-        """The slow way."""
+    def sums(self, minute, length, spans=()):
+        """The slow way; what touches cost in `spans` (campaign, from, to) is stated."""
         table = {}
         for value in self.entries.values():
             pane = orjson.loads(value)
             if minute - length < pane["minute"] <= minute:
                 series = (pane["site"], pane["channel"], pane["campaign"], pane["currency"])
+                if any(name == pane["campaign"] and start <= pane["minute"] < end for name, start, end in spans):
+                    pane["cost_micros"] = 0
                 table[series] = add(table.get(series, []), read_pane(pane))
         return {series: numbers for series, numbers in table.items() if any(numbers)}
 
@@ -71,7 +74,7 @@ def commit(panes, unit, now, changed):
     """A committed batch: the store has it first, then the windows are told."""
     batch = {}
     for age, campaign, clicks, conversions in changed:
-        numbers = [0, clicks, 0, 0, 0]
+        numbers = [0, clicks, 0, 0, 10 * clicks]
         if conversions is not None:
             numbers = [*numbers, conversions, 2 * conversions, *[0] * (WIDTH - len(TRAFFIC) - 2)]
         key = pane(now - age, campaign)
@@ -92,6 +95,7 @@ lives = st.lists(
         st.sampled_from([1, 2, 5, 60]).map(lambda minutes: ("minutes", minutes)),
         st.integers(1, 9).map(lambda pieces: ("pieces", pieces)),
         st.just(("opened anew", 0)),
+        st.tuples(st.sampled_from(["a", "b"]), ages, st.sampled_from([1, 30, 1500])).map(lambda said: ("stated", said)),
     ),
     max_size=14,
 )
@@ -100,8 +104,9 @@ lives = st.lists(
 @settings(max_examples=80, deadline=None)
 @given(lives)
 def test_totals_equal_the_sum_of_the_panes(life):
-    """Changes of any minute, passing minutes, units opened anew: in any order, and between any two pieces of work."""
+    """Changes of any minute, passing minutes, units opened anew, stated costs: in any order, between any two pieces."""
     panes, now = Panes(), NOW
+    stated = []
     unit, piece = UnitWindows(panes, now), module.PIECE
     module.PIECE = 1
     try:
@@ -113,8 +118,14 @@ def test_totals_equal_the_sum_of_the_panes(life):
                     for _ in islice(unit.pieces(now), number):
                         pass
                 case ("opened anew", _):
+                    spans = unit.spans
                     unit.close()
                     unit = UnitWindows(panes, now)
+                    unit.spans = spans
+                case ("stated", (campaign, age, minutes)):
+                    stated.append((campaign, now - age, now - age + minutes))
+                    mine = tuple((start, end) for name, start, end in stated if name == campaign)
+                    unit.spans = {**unit.spans, ("shop.example", campaign): mine}
                 case _:
                     commit(panes, unit, now, step)
         advance(unit, now)
@@ -122,7 +133,7 @@ def test_totals_equal_the_sum_of_the_panes(life):
         module.PIECE = piece
     assert unit.complete
     for label, length in WINDOWS.items():
-        assert padded(unit.totals[label]) == padded(panes.sums(now, length))
+        assert padded(unit.totals[label]) == padded(panes.sums(now, length, stated))
 
 
 async def test_work_is_done_in_pieces():
@@ -287,3 +298,68 @@ async def test_the_clock_moves_the_windows(monkeypatch):
         while {dict(labels)["window"] for _, labels in await samples(metrics)} != {"1h", "24h"}:
             await asyncio.sleep(0)
     following.cancel()
+
+
+def spend(campaign="spring", start=NOW - 90, minutes=120, micros=(600, 500, 400), **fields):
+    """A record of ``spend``: `micros` of each hour that the period touches."""
+    first = start // 60
+    hours = [[first + number, amount, 0, 0] for number, amount in enumerate(micros)]
+    said = {"site": "shop.example", "campaign": campaign, "channel": "Email", "currency": "EUR"}
+    return orjson.dumps(said | {"from": start * 60_000, "to": (start + minutes) * 60_000, "hours": hours} | fields)
+
+
+async def test_a_statement_stands_in_the_place_of_what_touches_cost():
+    """Of its campaign and minutes, in every partition; shown by its own, an hour's share at its first minute."""
+    table = {pane(): [0, 1, 0, 0, 70], pane(NOW - 100): [0, 1, 0, 0, 9], pane(campaign="other"): [0, 1, 0, 0, 5]}
+    metrics = units(table, {pane(): [0, 1, 0, 0, 30]})
+    metrics.stated.take([(1, b"s", spend())], NOW)
+    for unit in metrics.units.values():
+        unit.spans = metrics.stated.spans
+        advance(unit, NOW)
+    found = {
+        (dict(labels)["campaign"], dict(labels)["window"]): round(value * 1_000_000)
+        for (name, labels), value in (await samples(metrics)).items()
+        if name == "cost"
+    }
+    # The period begins 90 minutes ago, in the midst of an hour; its second hour began just before the last 60 minutes.
+    assert NOW % 60 == 0
+    assert found == {
+        ("spring", "5m"): 400,
+        ("spring", "1h"): 400,
+        ("spring", "24h"): 600 + 500 + 400 + 9,
+        ("other", "5m"): 5,
+        ("other", "1h"): 5,
+        ("other", "24h"): 5,
+    }
+    del metrics.units[1]
+    left = {dict(labels)["campaign"] for (name, labels) in await samples(metrics) if name == "cost"}
+    assert left == {"other", "spring"}
+
+
+async def test_a_statement_without_channel_lies_at_that_of_its_traffic():
+    """Of most visits; where there are none, nowhere in particular."""
+    metrics = units({pane(): [0, 1, 0, 0, 0], pane(channel="Display"): [0, 2, 0, 0, 0]})
+    metrics.stated.take([(0, b"s", spend(channel="")), (0, b"t", spend("lonely", channel=""))], NOW)
+    found = {
+        (dict(labels)["campaign"], dict(labels)["channel"])
+        for (name, labels) in await samples(metrics)
+        if name == "cost"
+    }
+    assert found == {("spring", "Display"), ("lonely", "Unassigned")}
+
+
+def test_statements_are_replaced_withdrawn_and_forgotten():
+    """By key; those of days ago are in no window. What is covered is another object only where it differs."""
+    stated = StatedCosts()
+    stated.take([(0, b"old", spend("old", NOW - 3_000, 60, (1,)))], NOW)
+    assert not stated.spans
+    stated.take([(0, b"s", spend())], NOW)
+    first = stated.spans
+    assert first == {("shop.example", "spring"): ((NOW - 90, NOW + 30),)}
+    stated.take([(0, b"s", spend(micros=(1, 2, 3)))], NOW)
+    assert stated.spans is first
+    assert [told.within(NOW - 1440, NOW) for told in stated.statements()] == [6]
+    stated.take([(0, b"s", spend(campaign="summer"))], NOW)
+    assert list(stated.spans) == [("shop.example", "summer")]
+    stated.take([(0, b"s", None)], NOW)
+    assert (stated.spans, stated.statements()) == ({}, [])

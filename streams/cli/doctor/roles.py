@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from streams.cli.doctor.findings import Finding, ok, problem, skipped
+from streams.cli.doctor.findings import Finding, ok, problem, skipped, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +48,8 @@ async def _role(session: aiohttp.ClientSession, settings: Settings, role: Role) 
         cause = error.__cause__ or error
         text = f"does not answer at {address}: {getattr(cause, 'strerror', '') or str(cause) or type(cause).__name__}"
         return problem(AREA, role, text, f"start it: headwater {role}; or mend {variable}")
+    if response.status == 200 and said.startswith("ready: "):
+        return warning(AREA, role, f"at {address} is {said}", "see its log, and docs/runbook.md")
     if response.status == 200:
         return ok(AREA, role, f"ready at {address}")
     return problem(AREA, role, f"at {address} is not ready: {said or response.status}", "see its log, and the above")

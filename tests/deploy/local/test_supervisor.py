@@ -94,6 +94,25 @@ async def test_restart_takes_a_role_in_turn(tmp_path: Path, stand_in: StandIn) -
             await supervisor.restart("nobody")
 
 
+async def test_what_is_held_stays_down_until_it_is_released(tmp_path: Path, stand_in: StandIn, gone: Gone) -> None:
+    """However often it is held, in order or killed; the others go on."""
+    service = stand_in("worker-1")
+    async with opened(tmp_path) as supervisor:
+        await supervisor.launch([service, stand_in("worker-2")])
+        other = supervisor.pids["worker-2"]
+        for seconds in (5.0, 0.0):
+            before = supervisor.pids["worker-1"]
+            await supervisor.hold("worker-1", seconds)
+            await supervisor.hold("worker-1", seconds)
+            assert await gone(before)
+            assert not await until(service.ready, 0.5)
+            await supervisor.release("worker-1")
+            assert await until(service.ready, 15)
+            assert supervisor.pids["worker-2"] == other
+        with pytest.raises(KeyError):
+            await supervisor.hold("nobody", 0)
+
+
 async def test_stages_stop_in_order(tmp_path: Path, stand_in: StandIn) -> None:
     farewell = tmp_path / "farewell"
     names = ("base", "front", "worker-1", "worker-2")

@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 from clickhouse_connect.driver.client import Client
 
+from schemas.registry import CampaignEntry
 from schemas.settings import Settings
 from sinks.clickhouse import conversions
 from streams.core.journeys import Journey
 from streams.core.registry import Registry
 from tests.reference.crowds import Crowd
 from tests.reference.events import HOUR, T0
-from tests.reference.shop import adjustment, click, purchase
+from tests.reference.shop import SITE, adjustment, click, purchase
 from tests.sinks.conftest import Put
 from tests.sinks.flow import SHIFT, flowed, pour, recent, recent_entry, samples
 from tests.sinks.samples import NOW_MS, Sample, as_json, attribution, candidate, touch
@@ -181,3 +182,13 @@ def test_a_touch_of_before_has_no_receipt(client: Client, put: Put) -> None:
     put(Sample("touches", as_json(touch("old"))))
     client.command("ALTER TABLE touches_rows UPDATE received_at = 0 WHERE 1 SETTINGS mutations_sync = 1")
     assert conversions.touches(client, "shop", "v1")[0]["received_at"] == 0
+
+
+def test_what_the_registry_changes_in_a_touch_is_told(client: Client, settings: Settings) -> None:
+    """Whatever field it is: each re-attribution says what changed."""
+    cluster = flowed(map(recent, [click("a", T0, campaign="spring"), purchase(time=T0 + HOUR)]), one_by_one=True)
+    for late in ({"partner": "agency"}, {"partner": "agency", "channel": "Audio"}):
+        cluster.run(entries=[CampaignEntry(campaign="spring", site=SITE, **late)])
+    pour(settings, samples(cluster))
+    told = rows(client, "SELECT version, cause, changed FROM attribution_history ORDER BY version")
+    assert told == [(1, "first", []), (2, "registry", ["touches"]), (3, "registry", ["touches"])]
