@@ -13,11 +13,16 @@ from schemas.documents.form import LICENSE, dump, release, sample, schemas
 from schemas.documents.openapi_partners import slow, too_many, unauthorized, unavailable
 from schemas.events import KINDS
 from schemas.reasons import REASON_TEXTS, REASONS
+from schemas.registry import MACROS
 from schemas.settings import Settings
 
 MAX_EVENTS: Final = 500
 _STORY: Final = ("impression", "click", "landing", "consent", "verdict", "conversion", "adjustment", "cost")
 _PIXEL: Final = ("click", "impression", "landing", "consent", "verdict", "conversion", "adjustment")
+_STATED_BY_CLICKS: Final = (
+    *(name for name in MACROS if name not in {"click_id", "campaign", "site"}),
+    *("cost", "currency", "utm_source", "utm_medium", "utm_content", "utm_term"),
+)
 _TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
 _ERROR: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
@@ -40,8 +45,8 @@ def document() -> dict[str, Any]:
             "version": release(),
             "description": (
                 "Takes clicks, impressions, landings, conversions and what is said about them later. An event is"
-                " acknowledged only when Kafka has it on all replicas in sync. Send it again, with the same event_id,"
-                " when no answer comes: a repeated event counts once."
+                " acknowledged only when Kafka has it on all replicas in sync, or the collector's disk has it. Send it"
+                " again, with the same event_id, when no answer comes: a repeated event counts once."
             ),
             "license": LICENSE,
         },
@@ -109,7 +114,7 @@ def _paths(names: dict[str, str]) -> dict[str, Any]:
         "/hw.js": {"get": _script(), "head": _script(head=True)},
         "/healthz": _health("Liveness: the process answers.", {"200": {"description": "It lives.", "content": _TEXT}}),
         "/readyz": _health(
-            "Readiness: Kafka takes events, and the registry is read.",
+            "Readiness: Kafka or the disk takes events, and the registry is read.",
             {
                 "200": {"description": "It is ready.", "content": _TEXT},
                 "503": {"description": "Not yet, or not now; why, in one line.", "content": _TEXT},
@@ -172,7 +177,7 @@ def _post_events() -> dict[str, Any]:
         },
         "responses": {
             "202": {
-                "description": "Kafka has all that was accepted.",
+                "description": "All that was accepted is kept.",
                 "content": {
                     "application/json": {
                         "schema": {"$ref": "#/components/schemas/Accepted"},
@@ -273,6 +278,7 @@ def _redirect(*, head: bool = False) -> dict[str, Any]:
             {"name": "campaign", "in": "path", "required": True, "schema": {"type": "string"}},
             {"name": "site", "in": "query", "schema": {"type": "string"}},
             {"name": "consent", "in": "query", "schema": {"type": "string", "enum": ["granted", "denied", "unknown"]}},
+            *({"name": name, "in": "query", "schema": {"type": "string"}} for name in _STATED_BY_CLICKS),
         ],
         "responses": {
             "302": {"description": "To the destination.", "headers": {"Location": location}},

@@ -186,7 +186,7 @@ def too_many(content: dict[str, Any] | None = None) -> dict[str, Any]:
 def unavailable() -> dict[str, Any]:
     """503."""
     return {
-        "description": "Kafka cannot take it now. Send it again.",
+        "description": "Neither Kafka nor the disk can take it now. Send it again.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}}},
         "content": _ERROR,
     }

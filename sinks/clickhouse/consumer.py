@@ -26,6 +26,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartiti
 
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders, generations
+from sinks.clickhouse.fetched import placed, unwrap_touches
 from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.standing import TOPICS, Standing
@@ -139,6 +140,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await admin.start()
             await generations.incarnations(admin, TOPICS)
             await consumer.start()
+            unwrap_touches(consumer)
             consumer.subscribe(TOPICS, listener=self)
             log.info("sink_started", group=self._group, topics=list(TOPICS), clickhouse=self._server.address)
             await self._consume(consumer, admin)
@@ -211,6 +213,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             for block in blocks:
                 self._batch.add(block)
             if rejected:
+                rejected = [found._replace(record=placed(found.record, fetched)) for found in rejected]
                 self._metrics.undecodable.labels(topic).inc(len(rejected))
                 first = rejected[0]
                 where = f"{topic}[{first.record.partition}]@{first.record.offset}"

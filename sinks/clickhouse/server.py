@@ -6,6 +6,7 @@ line, since to the sink all of them mean: later. Analysts' queries go through `c
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -85,7 +86,7 @@ class Server:
             async with self._session.post(f"{self.address}/", params=url, data=data, timeout=timeout) as response:
                 answer = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"ClickHouse at {self.address}: {_line(str(error) or type(error).__name__)}") from error
+            raise Unavailable(f"ClickHouse at {self.address} {_cause(error)}") from error
         if response.status != 200:
             raise Unavailable(f"ClickHouse at {self.address}: {_line(answer.decode('utf-8', 'replace'))}")
         return answer
@@ -95,6 +96,16 @@ async def _pieces(bodies: Sequence[bytes]) -> AsyncIterator[bytes]:
     for body in bodies:
         for start in range(0, len(body), _PIECE_BYTES):
             yield body[start : start + _PIECE_BYTES]
+
+
+def _cause(error: Exception) -> str:
+    """Why there is no answer, in a few words."""
+    if isinstance(error, TimeoutError):
+        return "does not answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return f"does not answer: {os.strerror(number) if number else _line(str(error.os_error))}"
+    return f"does not answer: {_line(str(error) or type(error).__name__)}"
 
 
 def _line(text: str) -> str:

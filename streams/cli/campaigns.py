@@ -128,29 +128,28 @@ def _show(changes: list[Change], others: int, unknown: list[str]) -> None:
 
 def _in_force(entries: list[SiteEntry | CampaignEntry]) -> list[SiteEntry | CampaignEntry]:
     """Of each name the entry that holds now, sites first."""
-    from streams.cli.registry_diff import titles
+    from streams.cli.registry_diff import name_of
 
     now = _now()
     found: dict[tuple[str, ...], SiteEntry | CampaignEntry] = {}
     for entry in sorted(entries, key=lambda entry: entry.valid_from):
         if entry.valid_from <= now:
-            found[tuple(titles(entry).values())] = entry
-    return sorted(found.values(), key=lambda entry: (entry.kind != "site", *titles(entry).values()))
+            found[name_of(entry)] = entry
+    return sorted(found.values(), key=lambda entry: (entry.kind != "site", *name_of(entry)))
 
 
 def _to_come(
     entries: list[SiteEntry | CampaignEntry], current: list[SiteEntry | CampaignEntry]
 ) -> list[SiteEntry | CampaignEntry]:
     """The first entry of each name that none is in force of yet, sites first."""
-    from streams.cli.registry_diff import titles
+    from streams.cli.registry_diff import name_of
 
-    known = {tuple(titles(entry).values()) for entry in current}
+    known = {name_of(entry) for entry in current}
     found: dict[tuple[str, ...], SiteEntry | CampaignEntry] = {}
     for entry in sorted(entries, key=lambda entry: entry.valid_from):
-        name = tuple(titles(entry).values())
-        if name not in known:
-            found.setdefault(name, entry)
-    return sorted(found.values(), key=lambda entry: (entry.kind != "site", *titles(entry).values()))
+        if name_of(entry) not in known:
+            found.setdefault(name_of(entry), entry)
+    return sorted(found.values(), key=lambda entry: (entry.kind != "site", *name_of(entry)))
 
 
 def _force(entry: SiteEntry | CampaignEntry, current: list[SiteEntry | CampaignEntry]) -> str:
@@ -176,8 +175,11 @@ def _print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from streams.cli.registry_diff import titles
+    from streams.cli.registry_diff import name_of
 
+    starts: dict[tuple[str, ...], list[int]] = {}
+    for entry in entries:
+        starts.setdefault(name_of(entry), []).append(entry.valid_from)
     sites = Table("site", "domains", "currency", "time zone", box=SIMPLE_HEAD, pad_edge=False)
     table = Table("campaign", "site", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("source / medium", overflow="fold")
@@ -187,10 +189,7 @@ def _print_table(
         one.add_column("from (UTC)", no_wrap=True)
         one.add_column("until", no_wrap=True)
     for entry in (*current, *later):
-        names = titles(entry)
-        after = [
-            other.valid_from for other in entries if titles(other) == names and other.valid_from > entry.valid_from
-        ]
+        after = [start for start in starts[name_of(entry)] if start > entry.valid_from]
         time = [_moment(entry.valid_from), _moment(min(after)) if after else ""]
         if entry.kind == "site":
             cells = [entry.site, ", ".join(entry.domains), entry.currency, entry.timezone, *time]

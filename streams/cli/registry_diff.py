@@ -40,14 +40,18 @@ def compare(
 ) -> list[Change]:
     """What writing `wanted` changes where `there` is what the registry has, by key."""
     known = dict(there)
+    periods: dict[tuple[str, ...], list[SiteEntry | CampaignEntry]] = {}
+    for entry in there.values():
+        periods.setdefault(name_of(entry), []).append(entry)
     changes = []
     for entry in sorted(wanted, key=lambda entry: (entry.kind != "site", entry.valid_from)):
         old = known.get(entry.key)
         if old == entry:
             changes.append(Change("same", entry, {}))
         else:
-            base = old or _before(entry, known.values())
+            base = old or _before(entry, periods.get(name_of(entry), ()))
             changes.append(Change("changed" if old else "new", entry, _fields(base, entry)))
+            periods.setdefault(name_of(entry), []).append(entry)
         known[entry.key] = entry
     return changes
 
@@ -77,6 +81,11 @@ def titles(entry: SiteEntry | CampaignEntry) -> dict[str, str]:
     return {"kind": "campaign", "campaign": entry.campaign, "site": entry.site}
 
 
+def name_of(entry: SiteEntry | CampaignEntry) -> tuple[str, ...]:
+    """What the periods of one site or campaign have in common."""
+    return (entry.kind, entry.site) if entry.kind == "site" else (entry.kind, entry.campaign, entry.site)
+
+
 def moment(time_ms: int) -> str | None:
     """A moment as a person and `read_time` read it; None for the beginning of time."""
     if not time_ms:
@@ -99,8 +108,8 @@ def stated(entry: SiteEntry | CampaignEntry) -> dict[str, Any]:
 def _before(
     entry: SiteEntry | CampaignEntry, entries: Iterable[SiteEntry | CampaignEntry]
 ) -> SiteEntry | CampaignEntry | None:
-    """The period of the same name that is in force until `entry` is."""
-    earlier = [other for other in entries if titles(other) == titles(entry) and other.valid_from < entry.valid_from]
+    """Of the periods of its name the one that is in force until `entry` is."""
+    earlier = [other for other in entries if other.valid_from < entry.valid_from]
     return max(earlier, key=lambda other: other.valid_from, default=None)
 
 

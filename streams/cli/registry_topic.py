@@ -62,6 +62,8 @@ async def read_registry(settings: Settings) -> dict[str, SiteEntry | CampaignEnt
 
 async def write_registry(settings: Settings, entries: Iterable[SiteEntry | CampaignEntry]) -> None:
     """Write entries, acknowledged by all replicas in sync. Raises `Unavailable`."""
+    import asyncio
+
     from aiokafka import AIOKafkaProducer
     from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -71,8 +73,10 @@ async def write_registry(settings: Settings, entries: Iterable[SiteEntry | Campa
     producer = AIOKafkaProducer(**kafka_client_options(settings), acks="all", enable_idempotence=True)
     try:
         await producer.start()
-        for entry in entries:
-            await producer.send_and_wait(TOPIC, entry.model_dump_json().encode(), key=entry.key.encode())
+        sent = [
+            await producer.send(TOPIC, entry.model_dump_json().encode(), key=entry.key.encode()) for entry in entries
+        ]
+        await asyncio.gather(*sent)
     except (KafkaConnectionError, KafkaError, OSError) as error:
         raise Unavailable(f"Kafka at {settings.kafka}: {error}") from None
     finally:

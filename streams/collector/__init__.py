@@ -1,6 +1,7 @@
-r"""The collector: events come in over HTTP and are acknowledged once Kafka has them.
+r"""The collector: events come in over HTTP and are acknowledged once Kafka, or the disk while it is away, has them.
 
     granian (server) -> Collector.handle (app) -> intake: check, complete, choose topic and key -> EventLog -> Kafka
+                                              |                                          spool: disk -/
                                               \-> redirects: destination of an ad click, from the followed registry
 
 Rule: an event is never acknowledged before it is kept, and what is refused is kept too, in ``dead-letters``. The

@@ -1,7 +1,8 @@
 """The registry at the collector: topic ``campaigns``, read to its end at start and followed from then on.
 
-Rule: until it has been read once, nothing is known of any campaign (``ready`` is False); afterwards a broken connection
-only means that news comes late. A record that is no entry is passed over, with a line in the log.
+Rule: until it has been read once, nothing is known of any campaign (``ready`` is False), unless an earlier process of
+this collector has left what it knew; afterwards a broken connection only means that news comes late. A record that is
+no entry is passed over, with a line in the log.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.errors import Unavailable
 from schemas.registry import Entry
+from streams.collector.registry_copy import read_copy, write_copy
 from streams.core.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from schemas.registry import CampaignEntry, SiteEntry
     from streams.core.registry import Campaign, Site
@@ -67,6 +70,15 @@ class CampaignBook:
                 log.warning("registry_record_ignored", key=key.decode(errors="replace"), errors=error.error_count())
         self._index()
 
+    def forget_others(self, keys: set[bytes]) -> None:
+        """Take out all that is not under `keys`."""
+        self._entries = {key: entry for key, entry in self._entries.items() if key in keys}
+        self._index()
+
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """All entries as (key, value) pairs, which `take` takes."""
+        return [(key, entry.model_dump_json().encode()) for key, entry in self._entries.items()]
+
     def _index(self) -> None:
         self._registry = Registry(self._entries.values())
         self.domains = frozenset(
@@ -76,15 +88,25 @@ class CampaignBook:
 
 
 class CampaignFollower:
-    """Keeps a `CampaignBook` up to date from Kafka; `options` are aiokafka's connection options."""
+    """Keeps a `CampaignBook` up to date from Kafka; `options` are aiokafka's connection options.
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    `copy`: the file in which it is kept for a start while Kafka is away; None: in none.
+    """
+
+    def __init__(self, options: dict[str, Any], copy: Path | None = None) -> None:
         self._options = options
+        self._copy = copy
+        self._read = False
         self._task: asyncio.Task[None] | None = None
         self.book = CampaignBook()
 
     async def open(self) -> None:
         """Begin to read."""
+        known = read_copy(self._copy) if self._copy is not None else None
+        if known is not None:
+            self.book.take(known)
+            self.book.ready = True
+            log.info("registry_remembered", entries=len(self.book))
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -119,11 +141,31 @@ class CampaignFollower:
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
+            seen: set[bytes] | None = set()
             while True:
-                if not self.book.ready and await consumer.position(partition) >= end:
-                    self.book.ready = True
-                    log.info("registry_read", entries=len(self.book))
-                found = await consumer.getmany(timeout_ms=1000 if self.book.ready else 50)
-                self.book.take((record.key, record.value) for records in found.values() for record in records)
+                if seen is not None and await consumer.position(partition) >= end:
+                    # What was known before and is in the topic no more was taken out meanwhile.
+                    self.book.forget_others(seen)
+                    seen = None
+                    await self._know_all()
+                found = await consumer.getmany(timeout_ms=1000 if seen is None else 50)
+                records = [(record.key, record.value) for some in found.values() for record in some]
+                if seen is not None:
+                    seen.update(key for key, _ in records if key is not None)
+                if records:
+                    self.book.take(records)
+                    if seen is None:
+                        await self._keep_copy()
         finally:
             await consumer.stop()
+
+    async def _know_all(self) -> None:
+        self.book.ready = True
+        if not self._read:
+            self._read = True
+            log.info("registry_read", entries=len(self.book))
+        await self._keep_copy()
+
+    async def _keep_copy(self) -> None:
+        if self._copy is not None:
+            await asyncio.to_thread(write_copy, self._copy, self.book.records())

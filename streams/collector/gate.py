@@ -110,7 +110,9 @@ class Gate:
 
     def _take(self, limiter: Limiter, request: Request, cost: float) -> None:
         sender = request.sender
-        if not sender.exempt:
+        if sender.exempt:
+            self._look_for_proxy(request)
+        else:
             self._hold(request, limiter.take(sender.crowd, self._clock(), cost))
 
     def _look_at_failures(self, request: Request) -> None:
@@ -120,13 +122,18 @@ class Gate:
             self._hold(request, self._failures.look(sender.crowd, self._clock()))
 
     def _hold(self, request: Request, seconds: float) -> None:
-        """Have an address wait; where it may be all visitors behind one proxy, say so once a minute."""
-        if seconds and not request.sender.trusted and request.headers.get("x-forwarded-for") is not None:
+        """Have an address wait."""
+        if seconds:
+            self._look_for_proxy(request)
+        _wait(seconds)
+
+    def _look_for_proxy(self, request: Request) -> None:
+        """Say so, once a minute, where one limit, or none, may hold for all visitors behind a proxy."""
+        if not request.sender.trusted and "x-forwarded-for" in request.headers:
             now = self._clock()
             if now >= self._said + 60:
                 self._said = now
                 log.warning("proxy_not_listed", network=request.sender.kept)
-        _wait(seconds)
 
 
 def _wait(seconds: float) -> None:

@@ -110,10 +110,9 @@ class Clients:
         """
         if request.scheme == "https":
             return True
-        if request.headers.get("sec-fetch-site") is not None:
-            own = (request.headers.get("host") or "").startswith(_OWN_MACHINE)
-            if not own:
-                return True
+        host = request.headers.get("host") or ""
+        if request.headers.get("sec-fetch-site") is not None and not host.startswith(_OWN_MACHINE):
+            return True
         peer = self._known(request.peer)
         if peer is None or not peer.trusted:
             return False

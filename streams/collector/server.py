@@ -34,7 +34,7 @@ from streams.collector.messages import Request
 from streams.collector.metrics import Metrics
 from streams.collector.networks import bare_address
 from streams.collector.rules import rules_of
-from streams.collector.spool import event_log
+from streams.collector.spool import copy_of, event_log
 from streams.core.ids import read_keys
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def serve(settings: Settings) -> None:
     check_port(settings.collector_host, settings.collector_port)
     options = kafka_client_options(settings)
     metrics = Metrics(REGISTRY)
-    events, follower = event_log(settings, metrics), CampaignFollower(options)
+    events, follower = event_log(settings, metrics), CampaignFollower(options, copy_of(settings))
     keys = signing_keys(settings)
     collector = Collector(events, follower.book, metrics, keys=keys, rules=rules_of(settings, keys[0][1]))
     bodies = Bodies()

@@ -26,11 +26,13 @@ import structlog
 from schemas.errors import Unavailable
 from schemas.settings import kafka_client_options
 from streams.collector.kafkalog import TOO_LARGE, KafkaLog
+from streams.collector.registry_copy import FILE as REGISTRY_FILE
 from streams.collector.spool_disk import DEADLINE_S, Disk, cancel, for_ever
 from streams.collector.spool_files import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from schemas.settings import Settings
     from streams.collector.eventlog import Record
@@ -58,6 +60,11 @@ def event_log(settings: Settings, metrics: Metrics) -> SpooledLog | KafkaLog:
     spool = Spool(settings.spool_path, on_damage=metrics.spool_damages.inc)
     kafka = KafkaLog(options, deadline_s=patience)
     return SpooledLog(kafka, spool, metrics, limit=settings.spool_bytes, patience_s=patience)
+
+
+def copy_of(settings: Settings) -> Path | None:
+    """Where a collector of these `settings` keeps what it knows of the registry; None: nowhere."""
+    return settings.spool_path / REGISTRY_FILE if settings.spool_bytes else None
 
 
 class Broker(Protocol):

@@ -4,6 +4,7 @@
     000000000007-5be1c0d2a9f34e61.hw1   a segment: its number, the seed of its frames, the version of the format
     position                            the segment being delivered, and how much of it Kafka has
     000000000007-8192.damaged           bytes of a segment that are no frame, for a person to look at
+    registry                            what the collector knows of sites and campaigns
 
 Rule: `keep` returns when what it was given is on the disk (``fdatasync``, and the directory's entry before it), and
 raises where that is not sure. After any failure of a write or sync the file is never written again, as the kernel may

@@ -133,7 +133,7 @@ def attribute_journey(journey: Journey, orders: Sequence[tuple[Order, str]]) -> 
 
 def _result(attribution: Attribution) -> Attribution:
     result = {name: value for name, value in attribution.items() if name not in _HISTORY}
-    result["order"] = attribution["order"] | {"revision": 0}
+    result["order"] = attribution["order"] | {"revision": 0, "named_at": 0}
     return result
 
 

@@ -74,7 +74,7 @@ class Judged:
 
 
 def judge(journey: Journey, conversion_time: int, named_at: int = 0) -> list[Judged]:
-    """Every touch of `journey`, in order, with regard to a conversion; `conversion_time`, `named_at` as `Journey` has."""
+    """Every touch of `journey`, in order, with regard to a conversion; times in ms, `named_at` as `Journey` has it."""
     places = {id(touch): place for place, touch in enumerate(journey.candidates(conversion_time, named_at))}
     clicks = {
         touch["click_id"]: touch["event_id"]

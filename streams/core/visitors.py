@@ -158,11 +158,16 @@ def report(
 ) -> bool:
     """Emit an attribution as a new version, and move its panes, where it differs from the `old` one; says whether.
 
-    `result` is completed in place: version, cause, first_reported_at and last_changed_at (ms).
+    `result` is completed in place: version, cause, first_reported_at and last_changed_at (ms). Where only the event
+    that names the visitor is another one, the same version is written again, for later events to go by.
     """
-    if old is not None:
-        if not differs(result, old):
+    if old is not None and not differs(result, old):
+        if result["order"].get("named_at") == old["order"].get("named_at"):
             return False
+        result |= {name: old[name] for name in ("version", "cause", "first_reported_at", "last_changed_at")}
+        _emit(outcome, visitor, result)
+        return True
+    if old is not None:
         add_attribution(outcome.pane_changes, old, -1)
     elif cause != "moved":
         cause = "first"
@@ -172,12 +177,16 @@ def report(
     result["last_changed_at"] = max(now, old["last_changed_at"]) if old else now
     add_attribution(outcome.pane_changes, result)
     outcome.causes[cause] += 1
-    conversion_id, visitor_id = result["conversion_id"], result["visitor_id"]
+    _emit(outcome, visitor, result)
+    return True
+
+
+def _emit(outcome: Outcome, visitor: bytes, attribution: Attribution) -> None:
+    conversion_id, visitor_id = attribution["conversion_id"], attribution["visitor_id"]
     outcome.state(
         "attributions",
         f"{conversion_id}|{visitor_id}".encode(),
         attribution_key(visitor, conversion_id),
-        dumps(result),
+        dumps(attribution),
         marked=bool(visitor),
     )
-    return True

@@ -25,6 +25,8 @@ SESSION_S: Final = 10.0
 """A worker that was not heard of for so long is dead, and its partitions go to others."""
 HEARTBEAT_S: Final = 1.0
 """A worker hears of a rebalance by its next heartbeat, and all wait for the last to hear."""
+METADATA_MS: Final = 10_000
+"""A topic that was deleted, or is there again, is noticed after so long."""
 
 
 def create_app(
@@ -57,6 +59,7 @@ def create_app(
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_max_poll_interval=3600.0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MS,
         consumer_max_fetch_size=4 << 20,
         stream_buffer_maxsize=16,
         stream_wait_empty=True,

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -199,8 +200,20 @@ class Worker:
         coordinator = thread._ensure_consumer()._coordinator  # noqa: SLF001
         if coordinator.generation != self._generation:
             return False
-        found: bool = await thread.call_thread(coordinator._do_heartbeat)  # noqa: SLF001
+        found: bool = await thread.call_thread(partial(_ask, coordinator))
         return found and coordinator.generation == self._generation
+
+
+async def _ask(coordinator: Any) -> bool:
+    """Whether the group, asked now, still has the generation that its client knows; runs in the client's thread.
+
+    Not while the client is about to join: the answer would be that the generation is an old one, which makes it join
+    once more, and so on.
+    """
+    if coordinator._rejoin_needed_fut.done():  # noqa: SLF001
+        return False
+    found: bool = await coordinator._do_heartbeat()  # noqa: SLF001
+    return found
 
 
 def run(settings: Settings) -> None:

@@ -28,7 +28,7 @@ KEPT_MINUTES: Final = 1_500
 _MINUTE_MS: Final = 60_000
 _HOUR_MINUTES: Final = 60
 _BACKOFF_S: Final = 5.0
-_MOST_RECORDS: Final = 2_000
+_MOST_RECORDS: Final = 200
 """Looked at in one go."""
 Spans = tuple[tuple[int, int], ...]
 """From and to, in minutes since the epoch."""

@@ -60,6 +60,7 @@ class Units:
         self._not_open: dict[int, float] = {}
         self._behind: set[int] = set()
         self._assigned = False
+        self._lacking: list[str] = []
         self._away: float | None = None
         self._turns = asyncio.Semaphore(TURNS)
 
@@ -96,15 +97,19 @@ class Units:
         ]
 
     async def assign(self, assigned: Iterable[TopicPartition]) -> None:
-        """Keep, open and close units as `assigned` says."""
+        """Keep, open and close units as `assigned` says.
+
+        All inputs of a partition belong to one unit. Where it came without some, as when a topic has been deleted, it
+        has no unit until all are there.
+        """
         numbers: dict[int, set[str]] = {}
         for tp in assigned:
             numbers.setdefault(tp.partition, set()).add(tp.topic)
-        for number, topics in numbers.items():
-            if topics != set(INPUTS):
-                raise ConfigurationError(
-                    f"partition {number} came with {sorted(topics)} only; all inputs belong together"
-                )
+        self._lacking = sorted({topic for topics in numbers.values() for topic in INPUTS if topic not in topics})
+        if self._lacking:
+            incomplete = sorted(number for number, topics in numbers.items() if len(topics) < len(INPUTS))
+            log.error("partitions_incomplete", partitions=incomplete, lacking=self._lacking)
+            numbers = {number: topics for number, topics in numbers.items() if number not in incomplete}
         kept = self._units.keys() & numbers.keys()
         for number in self._units.keys() - numbers.keys():
             self._close(number)
@@ -142,6 +147,8 @@ class Units:
         """Whether the group has assigned partitions and all of them are open; else why not."""
         if not self._assigned:
             return False, "the group has not assigned partitions yet"
+        if self._lacking:
+            return False, f"partitions came without {', '.join(self._lacking)}: are the topics there?"
         waiting = [unit for _, unit in sorted(self._units.items()) if unit.state is not State.OPEN]
         if waiting:
             return False, "not open: " + ", ".join(f"{unit.partition} ({_why(unit)})" for unit in waiting)
@@ -162,6 +169,8 @@ class Units:
 
     def _close(self, number: int) -> None:
         unit = self._units.pop(number)
+        for topic in INPUTS:
+            self._flow.hold(TopicPartition(topic, number))
         self.windows.units.pop(number, None)
         task = asyncio.create_task(unit.close(), name=f"close-{number}")
         self._closing[number] = task

@@ -23,6 +23,7 @@ from streams.worker.windows import PIECE, WINDOWS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from streams.worker.stated_costs import Statement
     from streams.worker.windows import Series, UnitWindows
 
 log = structlog.get_logger()
@@ -65,19 +66,23 @@ class WindowMetrics:
     def __init__(self, units: Iterable[UnitWindows] = (), *, most_campaigns: int = 1000) -> None:
         self.units: dict[int, UnitWindows] = dict(enumerate(units))
         self.stated = StatedCosts()
+        self.statements: list[Statement] = []
+        """Those that the units' totals know of: no cost is shown twice while a day is read anew."""
         self._most = most_campaigns
 
     async def follow(self) -> None:
         """Keep the windows up with the wall clock, until cancelled."""
         while True:
+            spans, statements = self.stated.spans, self.stated.statements()
             for partition, unit in list(self.units.items()):
-                unit.spans = self.stated.spans
+                unit.spans = spans
                 try:
                     await unit.advance(int(time.time() // 60))
                 except Exception:
                     # Only what is shown: the unit goes on without.
                     log.exception("windows_failed", partition=partition)
                     unit.close()
+            self.statements = statements
             await asyncio.sleep(EVERY_S)
 
     async def text(self, names: Collection[str] = ()) -> str:
@@ -99,6 +104,7 @@ class WindowMetrics:
     async def _groups(self, window: str) -> dict[tuple[str, str, str], Group]:
         entries: list[tuple[Series, list[int]]] = []
         visits: dict[str, int] = {}
+        statements = self.statements
         # Numbers are replaced by every change, never changed in place: these are of one moment.
         for unit in list(self.units.values()):
             if unit.complete:
@@ -107,7 +113,7 @@ class WindowMetrics:
                 for series, numbers in found:
                     visits[series[2]] = visits.get(series[2], 0) + numbers[_CLICKS] + numbers[_LANDINGS]
                 await asyncio.sleep(0)
-        spent = await self._spent(window, entries)
+        spent = await self._spent(window, entries, statements)
         entries += spent
         for series, _ in spent:
             visits.setdefault(series[2], 0)
@@ -121,12 +127,14 @@ class WindowMetrics:
                 await asyncio.sleep(0)
         return groups
 
-    async def _spent(self, window: str, entries: list[tuple[Series, list[int]]]) -> list[tuple[Series, list[int]]]:
+    async def _spent(
+        self, window: str, entries: list[tuple[Series, list[int]]], statements: list[Statement]
+    ) -> list[tuple[Series, list[int]]]:
         """Stated costs of the partitions that are here; what states no channel lies at that of its traffic."""
         minutes = {partition: unit.minute for partition, unit in self.units.items() if unit.complete}
         found: list[tuple[Series, list[int]]] = []
         ways: dict[tuple[str, str], tuple[int, str]] = {}
-        for count, told in enumerate(self.stated.statements(), 1):
+        for count, told in enumerate(statements, 1):
             if count % PIECE == 0:
                 await asyncio.sleep(0)
             until = minutes.get(told.partition)

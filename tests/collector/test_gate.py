@@ -110,6 +110,19 @@ async def test_a_proxy_that_is_not_listed_is_told_of(guarded: Guarded) -> None:
     assert logs == [{"event": "proxy_not_listed", "log_level": "warning", "network": "203.0.113.0"}]
 
 
+async def test_a_proxy_on_the_same_machine_is_told_of(events: MemoryLog, book: CampaignBook) -> None:
+    """There no limit holds, for nobody behind it either."""
+    guarded = Guarded(events, book, rate_exempt=Networks("127.0.0.0/8", "rate_exempt"))
+    with structlog.testing.capture_logs() as logs:
+        await guarded.statuses(3, "POST", "/events", peer="127.0.0.1", json=TOUCH)
+        assert logs == []
+        headers = {"x-forwarded-for": "198.51.100.1"}
+        assert set(await guarded.statuses(20, "POST", "/events", peer="127.0.0.1", json=TOUCH, headers=headers)) == {
+            202
+        }
+    assert [line["event"] for line in logs] == ["proxy_not_listed"]
+
+
 async def test_a_key_is_measured_by_itself(guarded: Guarded) -> None:
     """Not by its server's address, and no other way round."""
     answers = [await guarded.send(key=SECRET) for _ in range(21)]

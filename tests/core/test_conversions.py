@@ -117,3 +117,13 @@ def test_an_order_that_is_full_takes_no_further_event(monkeypatch):
     cluster.run()
     assert {reason for reason, _ in refusals(cluster)} == {"too_large"}
     assert cluster.counts["conversions", "accepted"] > module.MANY_FACTS
+
+
+def test_an_event_that_names_the_visitor_too_is_no_change():
+    """Not a new version: nothing that is shown differs."""
+    untold = {name: value for name, value in purchase().items() if name != "visitor_id"}
+    told = run(untold, purchase(event_id="p2", time=T0 + 10))
+    told.run([purchase(event_id="p3", time=T0 + 5)])
+    versions = [record["version"] for _, record, _ in told.outputs("attributions") if not record["withdrawn"]]
+    named = [record["order"]["named_at"] - T0 for _, record, _ in told.outputs("attributions")]
+    assert (versions[-2:], named[-2:]) == ([1, 1], [10, 5])

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import aiohttp
 import psutil
 
 from deploy.local.ports import HOST
@@ -140,6 +141,13 @@ class Field:
             if name not in self.away and not await http_ok(HOST, http, path):
                 found.append(name)
         return found
+
+    async def spooled(self) -> int:
+        """Events that the collector has acknowledged and Kafka does not have yet."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as answer:
+            text = await answer.text()
+        found = re.search(r"^headwater_collector_spooled_events(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
+        return int(float(found[1])) if found else 0
 
     def records_lost(self) -> set[tuple[str, int, int, int]]:
         """(topic, partition, log start, how many) of every loss that a worker has reported."""

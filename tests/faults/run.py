@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 from aiokafka.errors import KafkaError
 
 from schemas.errors import HeadwaterError
@@ -147,6 +148,8 @@ class Run:
                 async with asyncio.timeout(SETTLE_S / 2):
                     # One who is not ready may have events still; what is behind will change.
                     problem = ", ".join(await self._field.unready())
+                    if not problem and (spooled := await self._field.spooled()):
+                        problem = f"{spooled} events spooled"
                     if not problem:
                         await self._field.observed.look()
                         problem = ", ".join(
@@ -159,7 +162,7 @@ class Run:
                         if verdict.right:
                             return verdict
                         since = since or time.monotonic()
-            except (KafkaError, HeadwaterError, OSError, TimeoutError) as error:
+            except (KafkaError, HeadwaterError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 problem = repr(error)
             await asyncio.sleep(0.3)
         if verdict is None:

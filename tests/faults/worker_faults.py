@@ -79,7 +79,7 @@ async def _stop_in_transaction(field: Field, chance: random.Random, seconds: flo
 @fault("worker")
 async def worker_leaves(field: Field, chance: random.Random) -> str:
     if len(field.present) < 2:
-        return await worker_joins(field, chance)
+        return f"none is left to: {await worker_joins(field, chance)} joins"
     name = field.some_worker(chance)
     await field.stack.hold(name, 10.0)
     field.away.add(name)
@@ -89,7 +89,7 @@ async def worker_leaves(field: Field, chance: random.Random) -> str:
 @fault("worker")
 async def worker_joins(field: Field, chance: random.Random) -> str:
     if not field.away:
-        return await worker_leaves(field, chance)
+        return f"all are there: {await worker_leaves(field, chance)} leaves"
     name = chance.choice(sorted(field.away))
     await field.stack.release(name)
     field.away.discard(name)

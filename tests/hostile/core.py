@@ -55,6 +55,7 @@ ORDER = {
         "order_id": "o1",
         "time": NOW,
         "visitor_id": "v1",
+        "named_at": NOW,
         "user_id": "",
         "click_id": "",
         "status": "pending",

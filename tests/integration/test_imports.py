@@ -12,7 +12,9 @@ from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from deploy.local.stack import LocalStack
@@ -66,6 +68,22 @@ def figures(settings: Settings) -> tuple[Any, ...]:
         return (*client.query(came).result_rows[0], client.query("SELECT count() FROM conversions").result_rows[0][0])
 
 
+async def window_cost(settings: Settings) -> Decimal:
+    """What the worker's window of a day says of the campaign's cost."""
+    async with httpx.AsyncClient() as client:
+        page = await client.get(f"http://{settings.worker_host}:{settings.worker_metrics_port}/metrics")
+    labels = {"channel": "Paid Search", "campaign": "spring", "window": "24h", "currency": "EUR"}
+    return sum(
+        (
+            Decimal(str(sample.value))
+            for family in text_string_to_metric_families(page.text)
+            for sample in family.samples
+            if sample.name == "headwater_window_cost" and labels.items() <= sample.labels.items()
+        ),
+        Decimal(0),
+    )
+
+
 def access_log() -> str:
     """Ten visits of the campaign and five of a bot, in the last hour, and as many images."""
     lines = []
@@ -89,7 +107,10 @@ def statements(cost: str, stated_at: int) -> str:
 
 
 async def test_registry_costs_conversions_and_logs(tmp_path):
-    """All through the front door, twice: the figures are those of once, and a restatement is the last word."""
+    """All through the front door, twice: the figures are those of once, and a restatement is the last word.
+
+    Views, report and the worker's windows agree.
+    """
     now = int(time.time() * 1000)
     files = {name: tmp_path / name for name in ("shop.yaml", "a.csv", "b.jsonl", "orders.csv", "access.log.gz")}
     files["shop.yaml"].write_text(REGISTRY)
@@ -123,6 +144,9 @@ async def test_registry_costs_conversions_and_logs(tmp_path):
             assert monotonic() < deadline, seen
             await asyncio.sleep(0.2)
             seen = await asyncio.to_thread(figures, at)
+        while await window_cost(at) != Decimal("22.34"):
+            assert monotonic() < deadline, await window_cost(at)
+            await asyncio.sleep(0.2)
         report = json.loads(await shell.run("report", "campaigns", "--last", "24h", "--compare", "none", "--json"))
         (spring,) = [row for row in report["rows"] if row["campaign"] == "spring"]
         (money,) = spring["money"]

@@ -83,7 +83,7 @@ async def test_broker_and_collector_are_killed(tmp_path: Path) -> None:
             await collector.process.wait()
             await asyncio.gather(*sending)
         async with running(node.address, tmp_path) as collector:
-            assert await until(lambda: collector.answers("/healthz", 200), 20)
+            assert await until(lambda: collector.answers("/readyz", 200), 20)
             await senders.send(collector, 20)
             waiting = await figure(collector, "spooled_events")
             assert waiting > 200

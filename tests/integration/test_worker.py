@@ -17,7 +17,7 @@ from tests.integration.workers import PARTITIONS, Bench, Worker, assert_once, cr
 from tests.reference.compare import assert_same
 from tests.reference.model import reference
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 GARBAGE = [(topic, place, b"\xff\x00garbage") for topic in ("clicks", "conversions") for place in range(PARTITIONS)]
 

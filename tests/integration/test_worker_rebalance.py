@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from schemas.incarnations import incarnations
 from streams.core.registry import Registry
 from streams.worker.app import SESSION_S
 from tests.integration.workers import PARTITIONS, Bench, Worker, crowd_events, until
@@ -78,5 +79,8 @@ async def test_who_is_killed_comes_back_and_who_stops_leaves(fresh_kafka, tmp_pa
             return found == len(first.events("rebalanced")) > pauses
 
         await until(measured, 10)
+        stated = await bench.admin.list_consumer_group_offsets("headwater")
+        clicks = await incarnations(bench.admin, ["clicks"])
+        assert {offset.metadata for tp, offset in stated.items() if tp.topic == "clicks"} == {*clicks.values()}
         registry = Registry(())
         assert_same(await bench.cluster(registry), reference(events, registry))

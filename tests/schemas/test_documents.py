@@ -25,7 +25,7 @@ from schemas.records import OUTPUT_RECORDS
 from schemas.settings import Settings
 from schemas.topics import INPUTS, OUTPUTS, TOPICS
 from streams.cli.doctor.topics import NEEDS
-from streams.collector import intake
+from streams.collector import intake, redirects
 from streams.collector.app import Collector
 from streams.collector.campaigns import CampaignBook
 from streams.collector.metrics import Metrics
@@ -248,9 +248,16 @@ async def test_openapi_examples_are_taken_by_the_collector_and_answered_as_it_sa
             assert schema_at(told, "paths", "/events", "post", *told_as).is_valid(response.json())
 
 
+def test_openapi_states_what_a_click_may():
+    """All that the redirect takes, and no more."""
+    told = {each["name"] for each in document("openapi.yaml")["paths"]["/c/{campaign}"]["get"]["parameters"]}
+    assert told == {"campaign", "site", "consent", *redirects.STATED, *redirects.UTM}
+
+
 def test_openapi_states_the_collectors_limits():
     """Events of a request, bytes of a body, reasons of a refusal."""
     told = document("openapi.yaml")
     assert MAX_EVENTS == intake.MAX_EVENTS
+    assert f"{intake.MAX_VALUES:,} values" in told["paths"]["/events"]["post"]["responses"]["413"]["description"]
     assert f"{intake.MAX_BODY_BYTES:,} bytes" in told["paths"]["/events"]["post"]["responses"]["413"]["description"]
     assert told["components"]["schemas"]["Reason"]["enum"] == list(REASONS)

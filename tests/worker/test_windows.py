@@ -316,6 +316,8 @@ async def test_a_statement_stands_in_the_place_of_what_touches_cost():
     for unit in metrics.units.values():
         unit.spans = metrics.stated.spans
         advance(unit, NOW)
+    assert sum("window_cost{" in line and "spring" in line for line in (await metrics.text()).splitlines()) == 1
+    metrics.statements = metrics.stated.statements()
     found = {
         (dict(labels)["campaign"], dict(labels)["window"]): round(value * 1_000_000)
         for (name, labels), value in (await samples(metrics)).items()
@@ -340,6 +342,7 @@ async def test_a_statement_without_channel_lies_at_that_of_its_traffic():
     """Of most visits; where there are none, nowhere in particular."""
     metrics = units({pane(): [0, 1, 0, 0, 0], pane(channel="Display"): [0, 2, 0, 0, 0]})
     metrics.stated.take([(0, b"s", spend(channel="")), (0, b"t", spend("lonely", channel=""))], NOW)
+    metrics.statements = metrics.stated.statements()
     found = {
         (dict(labels)["campaign"], dict(labels)["channel"])
         for (name, labels) in await samples(metrics)
@@ -363,3 +366,19 @@ def test_statements_are_replaced_withdrawn_and_forgotten():
     assert list(stated.spans) == [("shop.example", "summer")]
     stated.take([(0, b"s", None)], NOW)
     assert (stated.spans, stated.statements()) == ({}, [])
+
+
+async def test_a_statement_that_comes_is_shown_by_itself(monkeypatch):
+    """Whoever follows has each unit read its day anew, and shows the statement when that is done."""
+    monkeypatch.setattr(window_metrics, "EVERY_S", 0)
+    metrics = units({pane(): [0, 1, 0, 0, 70]})
+    following = asyncio.create_task(metrics.follow())
+    seen = []
+    async with asyncio.timeout(20):
+        while 400 not in seen:
+            found = await samples(metrics, "headwater_window_cost")
+            seen += [round(v * 1_000_000) for (_, labels), v in found.items() if dict(labels)["window"] == "5m"]
+            metrics.stated.take([(0, b"s", spend())] if seen else [], NOW)
+            await asyncio.sleep(0)
+    following.cancel()
+    assert set(seen) == {70, 400}

@@ -31,7 +31,7 @@ from tests.sinks.front import READ_ONLY, Front
 from tests.sinks.pipe import PARTITIONS, Pipe, until
 from tests.sinks.samples import NOW_MS, Sample, as_json, touch
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 Rows = dict[str, list[tuple[Any, ...]]]
 PATIENCE = 60.0
 

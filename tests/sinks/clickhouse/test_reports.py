@@ -240,8 +240,8 @@ def test_sums_are_those_of_the_views(client: Client, settings: Settings, seed: i
     worth: dict[str, int] = defaultdict(int)
     for one in kept:
         worth[one["currency"]] += one["value_micros"]
-    assert {name: int(amount.scaleb(6)) for name, amount in taken.total.value.items()} == {
-        n: v for n, v in worth.items() if v
+    assert {name: int(amount.scaleb(6)) for name, amount in taken.total.value.items() if amount} == {
+        name: micros for name, micros in worth.items() if micros
     }
     touched = [one for one in kept if one["touches"][0]["touch_id"]]
     assert taken.total.touches == sum(len(one["touches"]) for one in touched)
