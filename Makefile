@@ -110,7 +110,7 @@ $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard streams/core/*.pyx)
+$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard streams/core/*.pyx sinks/clickhouse/*.pyx)
 	@$(BIN)/python -m deploy.extension
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Compiles ``streams/core/*.pyx`` in place, in a tree (`python -m deploy.extension`) and for a wheel.
+"""Compiles the ``*.pyx`` of core and sink in place, in a tree (`python -m deploy.extension`) and for a wheel.
 
 Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. A
 worker logs which of the two it runs on.
@@ -16,7 +16,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = tuple(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk"))
+SOURCES = (
+    *(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk")),
+    ROOT / "sinks" / "clickhouse" / "_touches.pyx",
+)
 FLAGS = ("-O2", "-g0", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
 
 

@@ -118,6 +118,11 @@ class Block:
         encoded = name.encode()
         self._parts += (varint(len(encoded)), encoded, varint(len(kind)), kind.encode(), *data)
 
+    def ready(self, name: str, kind: str, data: bytes, rows: int) -> None:
+        """A column of `rows` values of the ClickHouse type `kind`, as bytes that are ready."""
+        prefix = _LOW_CARDINALITY_VERSION if "LowCardinality" in kind else b""
+        self._add(name, kind, rows, prefix, data)
+
     def text(self, name: str, values: Sequence[str]) -> None:
         """String."""
         self._add(name, "String", len(values), texts(values))

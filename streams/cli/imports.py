@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 imports = typer.Typer(help="Import costs, conversions or access logs from files.", no_args_is_help=True)
 
+_ABOUT: Final = (
+    *("site", "campaign", "source", "medium", "channel", "ad_group", "ad", "variant"),
+    *("date", "from", "to", "time"),
+)
+"""What two statements have in common of which one replaces the other, and when they were made."""
+_MOST_REPEATS: Final = 10
 _ROUTES: Final[dict[Kind, str]] = {"cost": "costs", "conversion": "conversions"}
 _Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV with a header, or JSON lines; gzipped too.")]
 _Url = Annotated[
@@ -55,6 +62,8 @@ def _import(kind: Kind, files: list[Path], collector: str, *, json: bool) -> Non
     settings = current_settings()
     for path in files:
         check(path)
+        if kind == "cost":
+            _warn_of_repeats(path)
     work = _send(settings, kind, files, collector) if collector else _put(settings, kind, files)
     told = asyncio.run(work)
     for path, answer in told:
@@ -68,6 +77,32 @@ def _import(kind: Kind, files: list[Path], collector: str, *, json: bool) -> Non
             print(f"{path}: {answer['accepted']:,} accepted, {answer['rejected_total']:,} refused{more}")
     if any(answer["rejected_total"] for _, answer in told) and not any(answer["accepted"] for _, answer in told):
         raise typer.Exit(1)
+
+
+def _warn_of_repeats(path: Path) -> None:
+    """Say which lines of a file of costs state the same dimensions and period at the same time: one of them counts."""
+    from streams.cli.import_files import pieces
+    from streams.collector.import_lines import Reader
+    from streams.collector.intake import Unacceptable
+
+    reader = Reader("cost", file=path.name, time=0)
+    seen: dict[int, int] = {}
+    repeats = 0
+    try:
+        read = (reader.feed(piece) for piece in pieces(path, lambda _: None))
+        for line in chain(chain.from_iterable(read), reader.end()):
+            about = hash(tuple(str(line.data.get(name, "")) for name in _ABOUT))
+            first = line.number if line.refusal is not None else seen.setdefault(about, line.number)
+            if first == line.number:
+                continue
+            repeats += 1
+            if repeats <= _MOST_REPEATS:
+                told = f"states the same campaign and period as line {first}: one of them counts"
+                print(f"{path}:{line.number}: {told}", file=sys.stderr)
+    except Unacceptable:
+        return  # told when it is read
+    if repeats > _MOST_REPEATS:
+        print(f"{path}: {repeats - _MOST_REPEATS:,} more lines state what others do", file=sys.stderr)
 
 
 async def _put(settings: Settings, kind: Kind, files: list[Path]) -> list[tuple[Path, dict[str, Any]]]:

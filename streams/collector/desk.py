@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from schemas.errors import Refused
-from streams.collector.intake import Intake, Origin, dead_letter, doubts, take_event
+from streams.collector.intake import Intake, Origin, dead_letter, doubts, refused_value, take_event
 from streams.collector.messages import Response, json_response
 from streams.collector.networks import Clients
 from streams.collector.repeats import Repeats
@@ -84,11 +84,11 @@ class Desk:
 
         `named`: the sender named the visitor itself. Raises `Unavailable`.
         """
-        stated = orjson.dumps(data)
+        stated = dict(data)
         try:
             record = take_event(data, origin, self.secret)
         except Refused as refusal:
-            await self.refuse(stated, refusal, origin)
+            await self.refuse(refused_value(orjson.dumps(stated), stated, origin, self.secret), refusal, origin)
             return refusal
         reasons = doubts(data, origin, named=named)
         verdicts = [verdict_on(data, reasons, origin.received_at)] if reasons else []

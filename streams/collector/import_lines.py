@@ -23,6 +23,7 @@ from streams.collector.intake import (
     Unacceptable,
     dead_letter,
     is_deeper,
+    refused_value,
     take_event,
     typed_parameters,
 )
@@ -206,7 +207,7 @@ def _take(intake: Intake, line: Line, origin: Origin, secret: bytes) -> None:
             refusal = error
     if refusal is not None:
         intake.rejected.append(Rejection(index=line.number, reason=refusal.reason, detail=refusal.detail))
-        intake.dead_letters.append(dead_letter(stated, refusal, origin))
+        intake.dead_letters.append(dead_letter(refused_value(stated, line.data, origin, secret), refusal, origin))
 
 
 def _check_size(raw: bytes) -> None:

@@ -20,6 +20,7 @@ from schemas.events import TOPIC_OF, read_event
 from streams.collector.eventlog import Record
 from streams.collector.privacy import unlink, without_addresses
 from streams.collector.validity import TOUCHES, doubt_of_agent, verdict_on
+from streams.core.addresses import decoded
 from streams.core.events import settle
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def read_body(body: bytes, origin: Origin, secret: bytes) -> Intake:
         _check_size(body)
         _take(intake, data, origin, secret)
     except Refused as refusal:
-        _reject(intake, 0, body, refusal, origin)
+        _reject(intake, 0, refused_value(body, data, origin, secret), refusal, origin)
     return intake
 
 
@@ -160,7 +161,7 @@ def record_key(event: dict[str, Any]) -> str:
     if topic == "clicks":
         key = event["visitor_id"]
     elif topic == "costs":
-        key = event["campaign"]
+        key = decoded(event["campaign"]).lower()  # in whatever spelling, as the worker partitions them
     elif "order_id" in event:
         key = event["order_id"]
     else:
@@ -191,6 +192,23 @@ def is_deeper(value: object, levels: int) -> bool:
     return any(is_deeper(item, levels - 1) for item in inner)
 
 
+def refused_value(raw: bytes, data: object, origin: Origin, secret: bytes) -> bytes:
+    """What is kept of an event that is refused: its bytes, but without what links it to one who denied consent.
+
+    Else it would be somebody's again when it is replayed, since the request's headers are not with it then.
+    """
+    if type(data) is not dict or data.get("type") == "consent":
+        return raw
+    if data.get("consent") != "denied" and not origin.opted_out:
+        return raw
+    stated = {name: value for name, value in data.items() if name != "received_at"} | {"consent": "denied"}
+    unlink(stated, secret)
+    try:
+        return orjson.dumps(stated)
+    except TypeError:  # nested too deeply to be written
+        return b"{}"
+
+
 def dead_letter(value: bytes, refusal: Refused, origin: Origin) -> Record:
     """The record in ``dead-letters`` for what was refused: its bytes as they came, but for addresses of people."""
     time = origin.received_at
@@ -217,7 +235,7 @@ def _read_array(body: bytes, data: list[Any], origin: Origin, secret: bytes) -> 
         except Refused as refusal:
             if parts is None:
                 parts = _parts(body)
-            _reject(intake, index, parts[index], refusal, origin)
+            _reject(intake, index, refused_value(parts[index], item, origin, secret), refusal, origin)
     return intake
 
 

@@ -21,8 +21,8 @@ from streams.collector.intake import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
     Intake,
-    dead_letter,
     is_deeper,
+    refused_value,
     take_event,
     typed_parameters,
 )
@@ -77,8 +77,7 @@ async def take_postback(desk: Desk, request: Request) -> Response:
     try:
         record = take_event(_event(desk, stated, sender, origin), origin, desk.secret)
     except Refused as refusal:
-        await desk.events.append([dead_letter(told, refusal, origin)])
-        desk.count_refused(refusal.reason)
+        await desk.refuse(refused_value(told, stated, origin, desk.secret), refusal, origin)
         return refusal_response(400, refusal)
     await desk.keep(Intake([record], [], [], []))
     return json_response(200, {"accepted": 1, "rejected": []})

@@ -1,7 +1,8 @@
 """What links an event to a person: what is taken from it before it is kept.
 
-Rule: where consent is denied nothing is left by which two events could be told to be the same visitor's (contract,
-section 2); of an address of the network only what the setting lets through is kept, in what is refused too.
+Rule: where consent is denied no field of ours is left by which two events could be told to be the same visitor's
+(contract, section 2); of an address of the network only what the setting lets through is kept. In what is refused too:
+its bytes are kept as they came, but for that.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 MANY: Final = 50_000
 """So many records are worth a store that is made ready for them."""
-_BATCHES_AT_ONCE: Final = 4
+_BATCHES_AT_ONCE: Final = 2
 """Of Kafka's, each up to 900 kB as the worker writes them: so few stay in the processor's cache."""
 
 

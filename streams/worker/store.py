@@ -116,7 +116,11 @@ class Store:
         self._open()
 
     def _open(self, *, loading: bool = False) -> None:
-        self._db = Rdict(str(self.path), _options(loading=loading), access_type=AccessType.read_write())
+        database = _options(loading=loading)
+        # Without naming its only column family, rocksdict goes on with the options that a store was created with.
+        self._db = Rdict(
+            str(self.path), database, column_families={"default": database}, access_type=AccessType.read_write()
+        )
         self.loading = loading
         options = WriteOptions()
         options.memtable_insert_hint_per_batch = True

@@ -109,6 +109,16 @@ def test_refused_lines_are_told_by_their_number(kafka, tmp_path):
     assert (figures["accepted"], figures["rejected_total"], figures["rejected"][0]["line"]) == (2, 2, 4)
 
 
+def test_lines_that_replace_each_other_are_told(kafka, tmp_path):
+    """A report that is broken down further than statements are would lose money silently."""
+    text = "site,campaign,date,cost,device,time\nshop,spring,2026-10-01,1,mobile,\nshop,spring,2026-10-01,2,desktop,\n"
+    text += f"shop,spring,2026-10-01,3,,{int(time.time() * 1000)}\n"
+    path = written(tmp_path / "costs.csv", text)
+    result = run("costs", path)
+    assert result.stdout == f"{path}: 3 accepted, 0 refused\n"
+    assert result.stderr == f"{path}:3: states the same campaign and period as line 2: one of them counts\n"
+
+
 def test_a_file_of_which_nothing_is_accepted_is_a_failure(kafka, tmp_path):
     """For scripts."""
     assert run("costs", written(tmp_path / "c.jsonl", '{"campaign": "spring"}\n')).exit_code == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.collector import intake
@@ -113,6 +113,7 @@ def test_huge_numbers(number: str) -> None:
             assert len(found.records) + len(found.rejected) == 1
 
 
+@settings(max_examples=40)
 @given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_depth(value: object) -> None:
     """As a slow measure has it."""
@@ -173,6 +174,34 @@ def test_denied(kind: str) -> None:
     assert first == again
     assert len({"v1", first["visitor_id"], other["visitor_id"]}) == 3
     assert not {"user_id", "click_id", "ip"} & first.keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "opted_out"),
+    [
+        ({"consent": "denied", "time": "never"}, False),
+        ({"time": "never"}, True),
+        ({"type": "odd"}, True),
+        ({"pad": "x" * 70_000}, True),
+        ({"deep": json.loads("[" * 300 + "]" * 300)}, True),
+    ],
+)
+def test_denied_and_refused(fields: dict[str, Any], *, opted_out: bool) -> None:
+    """What is kept of it names nobody, and is a denial when it is replayed."""
+    stated = touch(user_id="the-user", visitor_id="the-visitor", click_id="the-click", ip="203.0.113.99") | fields
+    for body in (stated, [stated, 7]):
+        found = read_body(json.dumps(body).encode(), ORIGIN._replace(opted_out=opted_out, keep_ip=str), b"s")
+        value = found.dead_letters[0].value
+        assert not found.records
+        assert b"the-" not in value
+        assert b"203.0.113.99" not in value
+        assert value == b"{}" or json.loads(value)["consent"] == "denied"
+
+
+def test_a_denial_that_is_refused_names_its_visitor() -> None:
+    """It is about that very visitor; its bytes are kept as they came."""
+    body = json.dumps(touch(type="consent", consent="denied", time="never")).encode()
+    assert [record.value for record in read_body(body, ORIGIN, b"s").dead_letters] == [body]
 
 
 def test_opted_out_is_denied() -> None:

@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="print the schedule and end")
     chosen = parser.parse_args()
     names = [name for name in chosen.only.split(",") if name]
+    if unknown := set(names) - FAULTS.keys():
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(FAULTS))}")
     if chosen.plan:
         for number, planned in enumerate(schedule(chosen.seed, chosen.faults, names, chosen.rounds), 1):
             print(f"round {number}: {', '.join(one.fault.name for one in planned)}")

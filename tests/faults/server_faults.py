@@ -105,12 +105,12 @@ async def engine_put_back(field: Field, chance: random.Random) -> str:
     data, old = field.settings.data_dir / "clickhouse", field.directory / "copies" / "clickhouse"
     if not old.is_dir():
         await field.stack.hold("clickhouse", 10.0)
-        await asyncio.to_thread(shutil.copytree, data, old)
+        await asyncio.to_thread(shutil.copytree, data, old, symlinks=True)
         await field.stack.release("clickhouse")
         await asyncio.sleep(chance.choice([3.0, 6.0]))
     await field.stack.hold("clickhouse", chance.choice([0.0, 10.0]))
     await asyncio.to_thread(shutil.rmtree, data)
-    await asyncio.to_thread(shutil.copytree, old, data)
+    await asyncio.to_thread(shutil.copytree, old, data, symlinks=True)
     if chance.random() < 0.5:
         await asyncio.to_thread(shutil.rmtree, old)
     await field.stack.release("clickhouse")

@@ -44,7 +44,7 @@ async def test_short_schedule(tmp_path):
     """Killed, cut, deleted, truncated and refused under load: nothing is lost or doubled, and all rows are right."""
     said = []
     report = await run(tmp_path, faults=0, seed=23, names=SHORT, rounds=2, workers=2, say=said.append)
-    assert report.right, "\n".join(said)
+    assert report.right, "\n".join([*said, f"logs: {tmp_path / 'stack' / 'logs'}"])
     assert report.last_line() == f"{len(SHORT)} faults, 0 lost, 0 doubled"
     assert report.events > 100
 

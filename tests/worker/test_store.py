@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 
 import pytest
 
@@ -57,6 +58,23 @@ def test_a_closed_store_goes_on_where_it_was(tmp_path):
     assert again.positions == {"touches": 7}
     assert again.fits("cluster", 4) == ""
     again.close()
+
+
+def test_options_hold_for_a_store_that_is_there(store):
+    """RocksDB's wrapper would go on with those that a store was created with: ready for many, and back."""
+
+    def memtables():
+        newest = max(store.path.glob("OPTIONS-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        (found,) = re.findall(r"memtable_factory=\W*(?:id=)?(\w+)", newest.read_text())
+        return found, store.loading
+
+    assert memtables() == ("SkipListFactory", False)
+    store.write({b"k": b"v"}, {"touches": 7})
+    store.reopen(loading=True)
+    assert memtables() == ("VectorRepFactory", True)
+    store.reopen(loading=False)
+    assert memtables() == ("SkipListFactory", False)
+    assert (store.get_many([b"k"]), store.positions) == ([b"v"], {"touches": 7})
 
 
 def test_a_wiped_store_is_new(store):
