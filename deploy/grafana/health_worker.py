@@ -182,8 +182,8 @@ def partitions() -> Layout:
             ),
             lines_panel(
                 "Restores",
-                "Records of a partition's state that are still to be read from Kafka. Normal: 0 but for moments; from an "
-                "empty disk some seconds a million.",
+                "Records of a partition's state that are still to be read from Kafka. Normal: 0 but for moments; from "
+                "an empty disk some seconds a million.",
                 [promql("max by (partition) (headwater_restore_left_records)", "{{partition}}")],
                 units.Short,
                 span=8,
@@ -197,15 +197,11 @@ def partitions() -> Layout:
             ),
             lines_panel(
                 "Rebalances",
-                "How long one keeps a worker from taking records, and how many there are per hour. Every worker pauses "
-                "when one comes or goes. Normal: below three seconds.",
+                "How often workers paused because one came or went, and the seconds that they lost by it, per hour. "
+                "Normal: none but then, and below three seconds each.",
                 [
-                    promql(
-                        "histogram_quantile(1, sum by (le) "
-                        "(rate(headwater_rebalance_seconds_bucket[$__rate_interval])))",
-                        "the longest, seconds at most",
-                    ),
-                    promql("sum(rate(headwater_rebalance_seconds_count[$__rate_interval])) * 3600", "per hour"),
+                    promql("sum(rate(headwater_rebalance_seconds_sum[$__rate_interval])) * 3600", "seconds lost"),
+                    promql("sum(rate(headwater_rebalance_seconds_count[$__rate_interval])) * 3600", "pauses"),
                 ],
                 units.Short,
                 span=8,

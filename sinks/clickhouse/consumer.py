@@ -142,7 +142,13 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await consumer.start()
             unwrap_touches(consumer)
             consumer.subscribe(TOPICS, listener=self)
-            log.info("sink_started", group=self._group, topics=list(TOPICS), clickhouse=self._server.address)
+            log.info(
+                "sink_started",
+                group=self._group,
+                topics=list(TOPICS),
+                clickhouse=self._server.address,
+                compiled=decoders.compiled is not None,
+            )
             await self._consume(consumer, admin)
             await self._drain()
         finally:

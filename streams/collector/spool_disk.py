@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LINGER_S: Final = 0.002
-"""How long events gather before a sync that follows a quick one."""
+LINGER_S: Final = 0.005
+"""How long events gather at least, while the sync before is on its way or after it: as long as for Kafka."""
 COMMIT_BYTES: Final = 8 * 1024 * 1024
 """Most that one sync is for."""
 PENDING_BYTES: Final = 64 * 1024 * 1024
@@ -145,7 +145,7 @@ class Disk:
         while True:
             await self._gathering.wait()
             if took < LINGER_S:
-                await asyncio.sleep(LINGER_S)
+                await asyncio.sleep(LINGER_S - took)
             some = self._take_gathered(COMMIT_BYTES)
             began = self._loop.time()
             await self._sync(some)

@@ -95,6 +95,8 @@ class Worker:
             if connecting.done():
                 connecting.result()
                 await self._work()
+            else:
+                log.info("worker_stopped")
         finally:
             for task in (watching, connecting, asked):
                 task.cancel()

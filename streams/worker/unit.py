@@ -311,7 +311,7 @@ class Unit:
             partition=self.partition,
             restored=restorer.records,
             seconds=round(seconds, 2),
-            rate=round(restorer.records / seconds),
+            rate=round(restorer.records / max(seconds, 0.001)),
             **self.trouble.over(),
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.incarnations import incarnations
@@ -62,6 +62,7 @@ class Units:
         self._assigned = False
         self._lacking: list[str] = []
         self._away: float | None = None
+        self._missing = ""
         self._turns = asyncio.Semaphore(TURNS)
 
     async def start(self) -> None:
@@ -152,6 +153,8 @@ class Units:
         waiting = [unit for _, unit in sorted(self._units.items()) if unit.state is not State.OPEN]
         if waiting:
             return False, "not open: " + ", ".join(f"{unit.partition} ({_why(unit)})" for unit in waiting)
+        if self._missing:
+            return False, self._missing
         if self._away is not None:
             return False, f"Kafka has not answered for {time.monotonic() - self._away:.0f} s"
         return True, "ready"
@@ -223,11 +226,15 @@ class Units:
                 async with asyncio.timeout(_ANSWER_S):
                     ends = await offsets.end_offsets(tps)
                     known = await self._incarnations()
+            except UnknownTopicOrPartitionError as error:
+                self._missing = str(error)
+                continue
             except (KafkaError, OSError) as error:
                 if self._away is None:
                     self._away = asked
                     log.warning("kafka_unreachable", error=repr(error))
                 continue
+            self._missing = ""
             if self._away is not None:
                 log.info("kafka_answers", seconds=round(time.monotonic() - self._away, 1))
                 self._away = None

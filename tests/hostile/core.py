@@ -8,6 +8,7 @@ import random
 import orjson
 
 from schemas.errors import Refused
+from schemas.events import MAX_MICROS, MAX_TIME_MS
 from schemas.reasons import CHANNELS, REASONS
 from schemas.registry import CampaignEntry, SiteEntry
 from streams.collector.campaigns import CampaignBook
@@ -107,7 +108,8 @@ def check_accept(batch):
             continue
         orjson.dumps(event)
         assert type(event["time"]) is int
-        assert 0 <= event["time"] <= 253_402_300_799_999
+        assert 0 <= event["time"] <= MAX_TIME_MS
+        assert all(abs(event.get(name, 0)) <= MAX_MICROS for name in ("value_micros", "cost_micros"))
 
 
 def check_apply(batch):
@@ -277,6 +279,9 @@ def check_campaigns(batch):
         assert goal.isascii()
         assert goal.isprintable()
         assert addresses.host_of(goal) == addresses.host_of(destination.url)
+        # Nothing that a click states begins a parameter, a fragment or another part of the path.
+        plain = location(destination.url, "hw1.x", dict.fromkeys(values, "x"))
+        assert [goal.count(sign) for sign in "/?#&="] == [plain.count(sign) for sign in "/?#&="]
 
 
 def _odd_entry(chance):
