@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from schemas.errors import Refused
+from schemas.reasons import CAUSES
 from schemas.topics import LARGE_BYTES
 from streams.core.attribution import attribute, withdraw
 from streams.core.events import MAX_ADJUSTMENT_AGE_MS, accept
@@ -34,6 +35,9 @@ MAX_ORDER_BYTES: Final = LARGE_BYTES // 2
 """An order with more facts than fit takes no further ones."""
 MANY_FACTS: Final = 64
 """Fewer facts than this always fit: one takes at most 12 kB."""
+_TEXTS: Final = ("site", "conversion_id", "action", "order_id", "visitor_id", "status", "currency")
+_NUMBERS: Final = ("time", "value_micros", "revision")
+_ID_LENGTH: Final = 32
 _SAME: Final = ("time", "visitor_id", "named_at", "user_id", "click_id", "status", "currency", "value_micros")
 
 
@@ -177,10 +181,9 @@ def apply_orders_by_visitor(records: Sequence[Record], view: View, scope: Scope)
     visitors: dict[bytes, Visitor] = {}
     for record in records:
         try:
-            told = orjson.loads(record.value or b"")
-            order, gone, cause, now = told["order"], told["gone"], told["cause"], told["at"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            outcome.refuse(record, Refused("malformed", f"not a record of headwater's own: {error}"))
+            order, gone, cause, now = _told(record.value)
+        except Refused as error:
+            outcome.refuse(record, error)
             continue
         place = partition_of(order["visitor_id"], scope.partitions)
         if place != scope.partition:
@@ -198,3 +201,24 @@ def apply_orders_by_visitor(records: Sequence[Record], view: View, scope: Scope)
             visitor.take_order(outcome, order, cause, now)
     emit_panes(outcome, view)
     return outcome
+
+
+def _told(value: bytes | None) -> tuple[Order, bool, Cause, int]:
+    """What a record of ``orders-by-visitor`` says: the order, whether it went elsewhere, why, and when (ms).
+
+    Raises `Refused`: the topic is headwater's own, but anybody can write to it.
+    """
+    try:
+        told = orjson.loads(value or b"")
+        order, gone, cause, now = told["order"], told["gone"], told["cause"], told["at"]
+        texts = all(type(order[name]) is str for name in _TEXTS)
+        numbers = all(type(number) is int for number in (now, *(order[name] for name in _NUMBERS)))
+        right = (
+            texts and numbers and type(gone) is bool and cause in CAUSES and len(order["conversion_id"]) == _ID_LENGTH
+        )
+        bytes.fromhex(order["conversion_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused("malformed", f"not a record of headwater's own: {error}") from None
+    if not right:
+        raise Refused("malformed", "not a record of headwater's own: a field of a wrong type")
+    return order, gone, cause, now

@@ -127,3 +127,22 @@ def test_an_event_that_names_the_visitor_too_is_no_change():
     versions = [record["version"] for _, record, _ in told.outputs("attributions") if not record["withdrawn"]]
     named = [record["order"]["named_at"] - T0 for _, record, _ in told.outputs("attributions")]
     assert (versions[-2:], named[-2:]) == ([1, 1], [10, 5])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"cause": {}}, {"cause": "whim"}, {"at": "now"}, {"gone": 0}, {"order": []}, {"order": {"time": "1"}}],
+    ids=str,
+)
+def test_what_is_not_our_own_record_is_refused(change):
+    """Anybody can write to the topic between the two steps; a neighbour counts."""
+    order = {name: "x" for name in ("site", "action", "order_id", "visitor_id", "currency")}
+    order |= {"conversion_id": "0" * 32, "status": "approved", "time": T0, "value_micros": 1, "revision": 1}
+    told = {"order": order, "gone": False, "cause": "adjustment", "at": T0}
+    odd = told | change if not isinstance(change.get("order"), dict) else told | {"order": order | change["order"]}
+    cluster = Cluster(Registry(), 1, chaos=False)
+    for value in (odd, told):
+        cluster.put("orders-by-visitor", 0, orjson.dumps(value), b"x")
+    cluster.run()
+    assert [reason for reason, _ in refusals(cluster)] == ["malformed"]
+    assert len(cluster.attributions()) == 1
