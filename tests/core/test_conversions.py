@@ -136,7 +136,7 @@ def test_an_event_that_names_the_visitor_too_is_no_change():
 )
 def test_what_is_not_our_own_record_is_refused(change):
     """Anybody can write to the topic between the two steps; a neighbour counts."""
-    order = {name: "x" for name in ("site", "action", "order_id", "visitor_id", "currency")}
+    order = dict.fromkeys(("site", "action", "order_id", "visitor_id", "currency"), "x")
     order |= {"conversion_id": "0" * 32, "status": "approved", "time": T0, "value_micros": 1, "revision": 1}
     told = {"order": order, "gone": False, "cause": "adjustment", "at": T0}
     odd = told | change if not isinstance(change.get("order"), dict) else told | {"order": order | change["order"]}
