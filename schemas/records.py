@@ -307,6 +307,7 @@ class DeadLetterHeaders(TypedDict):
     partition: str
     offset: str
     time: Annotated[str, Field(description="When it was received: milliseconds since the epoch.")]
+    id: NotRequired[Annotated[str, Field(description="Of the collector's: one that lies there twice counts once.")]]
 
 
 class ReplayRecord(TypedDict):

@@ -308,6 +308,7 @@ def dead_letters(records: Sequence[Record], generation: int) -> Encoded:
     block.number("partition", "Int32", [_integer(found.get("partition", ""), -1) for found in headers])
     block.number("offset", "Int64", [_integer(found.get("offset", ""), -1) for found in headers])
     block.binary("payload", [record.value or b"" for record in records])
+    block.text("letter_id", [found.get("id", "") for found in headers])
     block.number("letter_partition", "UInt16", [record.partition for record in records])
     block.number("ver", "UInt64", [base + record.offset for record in records])
     return block.encoded()

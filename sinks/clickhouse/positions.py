@@ -3,15 +3,15 @@
 Rule: a position is written after the rows that it vouches for, and only where it goes on from what the database has:
 each batch says from where to where it reaches, and where the database's own position is before that, something is
 missing below (it was put back from a backup, or is another one), the position is not written, and the sink rewinds. So
-offsets committed to Kafka never stand for rows that are not there.
+offsets committed to Kafka never stand for rows that are not there. What the database has is asked for while the rows go
+in: were it exchanged meanwhile, an insert would fail, and all would begin anew.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import orjson
-
+from sinks.clickhouse.native import Block
 from sinks.clickhouse.server import QUERY_SECONDS
 
 if TYPE_CHECKING:
@@ -24,23 +24,6 @@ Held = dict[tuple[str, int, int], int]
 _READ: Final = """
 SELECT topic, generation, partition, toString(max(next)) AS next FROM sink_positions
 GROUP BY topic, generation, partition
-"""
-_FROM_HERE: Final = """
-INSERT INTO sink_positions (topic, generation, partition, next)
-SELECT reached.topic, reached.generation, reached.partition, reached.next
-FROM
-(
-    SELECT
-        span.1 AS topic, toUInt16(span.2) AS generation, toUInt16(span.3) AS partition, span.4 AS start, span.5 AS next
-    FROM (SELECT arrayJoin(JSONExtract('SPANS', 'Array(Tuple(String, UInt16, UInt16, UInt64, UInt64))')) AS span)
-) AS reached
-LEFT JOIN
-(
-    SELECT toString(topic) AS topic, generation, partition, max(next) AS held FROM sink_positions
-    GROUP BY topic, generation, partition
-) AS there
-ON reached.topic = there.topic AND reached.generation = there.generation AND reached.partition = there.partition
-WHERE there.held >= reached.start
 """
 _BEGIN: Final = """
 INSERT INTO sink_positions (topic, generation, partition, next)
@@ -104,12 +87,19 @@ async def begin(server: Server, topic: str, generation: int, partition: int, off
     )
 
 
-async def advance(server: Server, spans: Sequence[Span]) -> None:
-    """Write that the rows of `spans` are in; raises `Behind` where what lies below is not, and `Unavailable`."""
-    # Not as a parameter: of thousands of partitions it would make too long an address. Topics' names are ours.
-    told = orjson.dumps([list(span) for span in spans]).decode()
-    await server.command(_FROM_HERE.replace("SPANS", told), seconds=QUERY_SECONDS)
-    held = await read(server)
-    lacking = [span for span in spans if held.get(span[:3], 0) < span.next]
+def check(held: Held, spans: Sequence[Span]) -> None:
+    """Raise `Behind` where the database, which has `held`, lacks what lies below one of `spans`."""
+    lacking = [span for span in spans if held.get(span[:3], 0) < span.start]
     if lacking:
         raise Behind(lacking, held)
+
+
+async def write(server: Server, spans: Sequence[Span]) -> None:
+    """Write that the rows of `spans` are in; only after `check`. Raises `Unavailable`."""
+    block = Block("sink_positions", len(spans))
+    block.low("topic", [span.topic for span in spans])
+    block.number("generation", "UInt16", [span.generation for span in spans])
+    block.number("partition", "UInt16", [span.partition for span in spans])
+    block.number("next", "UInt64", [span.next for span in spans])
+    encoded = block.encoded()
+    await server.insert(encoded.table, encoded.columns, [encoded.body])

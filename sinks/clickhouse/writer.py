@@ -12,7 +12,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -21,7 +21,7 @@ from sinks.clickhouse import positions
 from sinks.clickhouse.positions import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from aiokafka import TopicPartition
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sinks.clickhouse.server import Server
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -100,7 +101,7 @@ class Writer:
         """
         pause = FIRST_PAUSE
         try:
-            while await self._insert_all(batch) or not await self._mark(spans):
+            while not await self._attempt(batch, spans):
                 await _pause(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:
@@ -109,11 +110,28 @@ class Writer:
             self._metrics.rows.labels(table).inc(sum(block.rows for block in blocks))
         self.succeeded()
 
-    async def _insert_all(self, batch: Batch) -> int:
-        """Insert all tables' rows; returns how many attempts failed."""
+    async def _attempt(self, batch: Batch, spans: list[Span]) -> bool:
+        """Insert all rows and mark them; whether that went without a failure. Raises `Behind`."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._insert(table, blocks)) for table, blocks in batch.blocks.items()]
-        return sum(task.result() for task in tasks)
+            inserts = [group.create_task(self._insert(table, blocks)) for table, blocks in batch.blocks.items()]
+            asked = group.create_task(self._or_none(positions.read(self._server)))
+        if any(task.result() for task in inserts) or (held := asked.result()) is None:
+            return False
+        positions.check(held, spans)
+        return await self._or_none(self._mark(spans)) is not None
+
+    async def _mark(self, spans: list[Span]) -> bool:
+        await positions.write(self._server, spans)
+        return True
+
+    async def _or_none(self, work: Awaitable[_T]) -> _T | None:
+        """What `work` on the positions gives; None where that failed."""
+        try:
+            return await work
+        except Unavailable as error:
+            self._metrics.failures.labels("sink_positions").inc()
+            self.failed(str(error))
+            return None
 
     async def _insert(self, table: str, blocks: list[Encoded]) -> int:
         failures, pause = 0, FIRST_PAUSE
@@ -130,16 +148,6 @@ class Writer:
                 return failures
             await _pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _mark(self, spans: list[Span]) -> bool:
-        """Whether the positions are written; raises `Behind`."""
-        try:
-            await positions.advance(self._server, spans)
-        except Unavailable as error:
-            self._metrics.failures.labels("sink_positions").inc()
-            self.failed(str(error))
-            return False
-        return True
 
     def failed(self, problem: str) -> None:
         """Note a failed attempt; logged where it is the first."""

@@ -10,6 +10,7 @@ original bytes.
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 import msgspec
@@ -219,6 +220,8 @@ def dead_letter(value: bytes, refusal: Refused, origin: Origin) -> Record:
         ("partition", b""),
         ("offset", b""),
         ("time", b"%d" % time),
+        # Where Kafka's answer is lost it is written again; by its id it counts once.
+        ("id", secrets.token_hex(8).encode()),
     ]
     return Record("dead-letters", None, without_addresses(value, origin.keep_ip), time, headers)
 

@@ -262,3 +262,11 @@ def test_a_refusal_can_be_told_for_each():
     (refusal,) = islice(plan(letter(click(site=None)), RULES).refused, 1)
     assert isinstance(refusal, Refused)
     assert refusal.detail == "site: missing"
+
+
+def test_copies_of_a_letter_have_one_mark():
+    """So that what lies in the topic twice is sent again once."""
+    one = letter(b"{", topic="http", letter_id="a1")
+    assert one.mark == letter(b"{", topic="http", letter_id="a1", place=(3, 9)).mark
+    assert one.mark != letter(b"{", topic="http", letter_id="a2").mark
+    assert letter(b"{", place=(1, 2)).mark != letter(b"{", place=(1, 3)).mark

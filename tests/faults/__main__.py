@@ -58,9 +58,8 @@ def main() -> None:
         f"{report.events} events acknowledged, {report.deleted} of them deleted by a fault and reported;"
         f" right again after {settled[len(settled) // 2]:.1f} s (median), {settled[-1]:.1f} s at most"
     )
-    if report.verdict.repeated:
-        number = len(report.verdict.repeated)
-        print(f"{number} refusals that the collector wrote more than once, as Kafka's answer was lost")
+    if report.repeated:
+        print(f"{report.repeated} dead letters written again under the same id, as Kafka's answer was lost")
     if report.right:
         shutil.rmtree(directory, ignore_errors=True)
     else:

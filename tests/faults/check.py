@@ -37,9 +37,6 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    repeated: set[tuple] = field(default_factory=set)
-    """Refused at the collector's door, with more dead letters than requests: it cannot know what became of a record
-    whose broker died, and writes it again. A refusal has no identity by which that would be a duplicate."""
 
     @property
     def right(self) -> bool:
@@ -49,7 +46,6 @@ class Verdict:
         """Take over what another found and this one did not yet."""
         for mine, theirs in ((self.lost, other.lost), (self.doubled, other.doubled), (self.wrong, other.wrong)):
             mine += [line for line in theirs if line not in mine]
-        self.repeated |= other.repeated
 
     def lines(self) -> list[str]:
         """What to print: the first of each kind."""
@@ -159,7 +155,7 @@ class Judge:
                 elif not letters:
                     verdict.lost.append(f"{name}: not in dead-letters")
                 elif posted > self._load.attempts[name]:
-                    verdict.repeated.add(name)
+                    verdict.doubled.append(f"{name}: more dead letters than it was sent")
 
     def _refused(self, verdict: Verdict) -> dict[tuple, tuple[int, int]]:
         """Identity -> (dead letters, those of them that the collector wrote); garbage is looked at at once."""

@@ -34,6 +34,10 @@ class Observed:
         """By partition and key."""
         self.letters: Counter[tuple] = Counter()
         """(topic, partition, offset, payload) of dead letters, and how often they are there."""
+        self.letter_ids: set[str] = set()
+        """The collector gives each of its letters an id: where Kafka's answer was lost it writes it again."""
+        self.repeated = 0
+        """Letters that were there already, by their id."""
         self.places: dict[tuple, set] = defaultdict(set)
         """Where an event of the input topics lies: (topic, partition, offset), in its right partition."""
         self.jumps: list[str] = []
@@ -122,6 +126,12 @@ class Observed:
 
     def _letter(self, record) -> None:
         said = {name: value.decode() for name, value in record.headers}
+        number = said.get("id", "")
+        if number in self.letter_ids:
+            self.repeated += 1
+            return
+        if number:
+            self.letter_ids.add(number)
         self.letters[said["topic"], said["partition"], said["offset"], record.value, said["reason"]] += 1
 
     def _input(self, record) -> None:

@@ -47,6 +47,8 @@ class Report:
     faults: int = 0
     events: int = 0
     deleted: int = 0
+    repeated: int = 0
+    """Dead letters of the collector's that are there again, under the same id."""
     verdict: Verdict = field(default_factory=Verdict)
     hung: str = ""
     settled: list[float] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Run:
         except Hung as error:
             report.hung = str(error)
         report.events = self._load.acknowledged
+        report.repeated = self._field.observed.repeated
         report.deleted = len(self._field.deleted.gone(self._field.observed))
         return report
 

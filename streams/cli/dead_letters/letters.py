@@ -39,6 +39,8 @@ class Letter:
     partition: int | None
     offset: int | None
     time: int
+    letter_id: str = ""
+    """What the collector called it: it may lie in the topic twice."""
 
     @property
     def id(self) -> str:
@@ -48,7 +50,7 @@ class Letter:
     @property
     def mark(self) -> bytes:
         """Key of the record in ``replays`` that says that it was sent again."""
-        return f"{self.topic_id}/{self.place[0]}/{self.place[1]}".encode()
+        return f"{self.topic_id}/{self.letter_id or f'{self.place[0]}/{self.place[1]}'}".encode()
 
 
 def letter_of(record: Any, topic_id: str) -> Letter:
@@ -66,6 +68,7 @@ def letter_of(record: Any, topic_id: str) -> Letter:
         partition=partition,
         offset=offset,
         time=record.timestamp if time is None else time,
+        letter_id=said.get("id", ""),
     )
 
 

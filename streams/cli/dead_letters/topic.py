@@ -91,7 +91,11 @@ class Letterbox:
     async def letters(
         self, choice: Choice, told: Callable[[int, int], None] = lambda _done, _total: None
     ) -> AsyncIterator[Letter]:
-        """The letters of `choice`, by partition and offset; `told` hears how many places of how many were read."""
+        """The letters of `choice`, by partition and offset; `told` hears how many places of how many were read.
+
+        One that lies there twice is told once.
+        """
+        seen: set[str] = set()
         partitions = self._partitions(TOPIC)
         starts: dict[int, int] = {}
         ends: dict[int, int] = {}
@@ -106,8 +110,11 @@ class Letterbox:
                 starts[tp.partition] = there.offset if there is not None else 1 << 62
         async for record in self._scan(TOPIC, starts, ends, told):
             letter = letter_of(record, self.topic_id)
-            if choice.takes(letter):
-                yield letter
+            if letter.letter_id in seen or not choice.takes(letter):
+                continue
+            if letter.letter_id:
+                seen.add(letter.letter_id)
+            yield letter
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in self._numbers[topic]]

@@ -220,6 +220,15 @@ def test_dead_letters_keep_their_bytes(client: Client, put: Put) -> None:
     assert found == [("malformed", "clicks", 2, 77, raw.hex().upper()), ("schema", "http", -1, -1, "7B")]
 
 
+def test_a_letter_that_was_written_twice_is_one(client: Client, put: Put) -> None:
+    """By the id that the collector gave it, wherever it lies."""
+    headers = (("reason", b"schema"), ("topic", b"http"))
+    put(Sample("dead-letters", b"{", offset=1, headers=(*headers, ("id", b"a1"))))
+    put(Sample("dead-letters", b"{", offset=9, partition=1, headers=(*headers, ("id", b"a1"))))
+    put(Sample("dead-letters", b"{", offset=3, headers=(*headers, ("id", b"a2"))))
+    assert rows(client, "SELECT count() FROM dead_letters") == [(2,)]
+
+
 def test_spend_is_kept_by_statement(client: Client, put: Put) -> None:
     """A restated statement replaces the earlier one."""
     put(Sample("spend", as_json(spend()), key=b'["shop","brand"]', offset=1))
