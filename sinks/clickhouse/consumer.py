@@ -24,6 +24,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartitionError
 
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders, generations
 from sinks.clickhouse.fetched import placed, unwrap_touches
@@ -155,7 +156,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._problem = self._problem or "stopped"
             self._standing.close()
             await self._abandon()
-            await consumer.stop()
+            await stop_consumer(consumer)
             await admin.close()
             self._consumer = None
 
@@ -339,7 +340,8 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         except UnknownTopicOrPartitionError as error:
             log.warning("sink_topic_missing", error=str(error))
             return
-        changed = {topic for topic, there in found.items() if there != self._standing.incarnations.get(topic)}
+        known = self._standing.incarnations
+        changed = {topic for topic, there in found.items() if there != known.get(topic, there)}
         if changed and consumer.assignment():
             await self._drain()
             self._draining = False

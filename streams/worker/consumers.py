@@ -5,7 +5,6 @@ Rule: a consumer that Kafka has left must not take its owner's task with it.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -96,18 +95,3 @@ class _Whole:
         """That of its last record."""
         last: int = self._batch.next_offset - 1
         return last
-
-
-async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Disconnect.
-
-    While Kafka is away aiokafka's fetcher lets its own cancellation out of `stop` (0.14.0), as if the caller had been
-    cancelled; the connections are closed all the same.
-    """
-    try:
-        await consumer.stop()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        await consumer._client.close()  # noqa: SLF001 - `stop` closes it last, and did not come to it

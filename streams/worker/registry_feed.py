@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.kafka_clients import stop_consumer
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from schemas.settings import Settings, kafka_client_options
 from streams.core.registry import Registry
 from streams.core.review import traces
-from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

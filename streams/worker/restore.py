@@ -15,11 +15,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rocksdict import WriteBatch
 
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import mark_key
 from streams.worker import metrics
-from streams.worker.consumers import return_batches, stop_consumer
+from streams.worker.consumers import return_batches
 from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 

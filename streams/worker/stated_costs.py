@@ -16,8 +16,8 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
-from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,10 +17,10 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.incarnations import incarnations
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import INPUTS, STATE, TOPICS
 from streams.worker import metrics
-from streams.worker.consumers import stop_consumer
 from streams.worker.life import State
 from streams.worker.store import limit_memory
 from streams.worker.unit import TURNS, Unit

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.worker.consumers import stop_consumer
+from schemas.kafka_clients import stop_consumer
 
 STOP_S = 10.0
 """A producer that has not got rid of its records by then is left to its fate."""

@@ -144,6 +144,16 @@ def test_what_counts_twice_is_noticed():
     assert told.verdict().doubled
 
 
+def test_a_letter_is_one_by_its_id():
+    """What the collector writes again, where Kafka's answer was lost, is one letter; of another id it is another."""
+    observed = Observed("", 4)
+    for number in (b"1", b"1", b"2"):
+        names = [("reason", b"schema"), ("topic", b"http"), ("partition", b""), ("offset", b""), ("id", number)]
+        observed._letter(SimpleNamespace(value=b"{}", headers=names))
+    assert list(observed.letters.values()) == [2]
+    assert observed.repeated == 1
+
+
 def test_what_a_fault_deleted_is_not_asked_for():
     """An event of which every copy was deleted before it was read is left out of the undisturbed run."""
     told = Told(8)

@@ -25,11 +25,11 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from deploy.local.ports import free_port
 from deploy.local.process import Child, Lifeline
 from schemas.events import TOPIC_OF
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings
 from schemas.topics import INPUTS, OUTPUTS
 from streams.cli.topics import create_topics
 from streams.core.ids import partition_of
-from streams.worker.consumers import stop_consumer
 from tests.reference.cluster import Cluster, Written, key_of
 from tests.reference.crowds import Crowd
 

@@ -12,7 +12,8 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionReco
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.worker.consumers import return_batches, stop_consumer
+from schemas.kafka_clients import stop_consumer
+from streams.worker.consumers import return_batches
 
 
 class Client:

@@ -16,10 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from schemas.errors import ConfigurationError, Unavailable
+from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse.generations import incarnations
 from streams.cli.dead_letters.letters import TOPIC, Choice, Letter, letter_of
-from streams.worker.consumers import stop_consumer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
