@@ -132,7 +132,9 @@ async def row(page: Page, table: str, name: str) -> list[str]:
 
 
 async def no_scroll(page: Page) -> bool:
-    return await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    """Whether nothing is wider than the page, once all have taken their places."""
+    await page.wait_for_function("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    return True
 
 
 async def check(tab: Tab) -> None:
