@@ -120,10 +120,10 @@ async def look(settings: Settings, *roles: str) -> list[Finding]:
     return await kafka.look(settings, roles or ("collector", "worker", "sink"))
 
 
-async def settled(settings: Settings, expected: dict[str, str]) -> None:
-    """A change of settings takes the broker a moment."""
-    deadline = asyncio.get_running_loop().time() + 10
-    while (told := wrong(await look(settings))) != expected:
+async def settled(settings: Settings, expected: dict[str, str], *roles: str) -> None:
+    """A change of settings or rights takes the broker a moment."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while (told := wrong(await look(settings, *roles))) != expected:
         assert asyncio.get_running_loop().time() < deadline, told
 
 
@@ -181,7 +181,7 @@ async def test_rights_are_told_role_by_role(broker):
 
     for operation in (3, 8, 10):  # READ, DESCRIBE, DESCRIBE_CONFIGS
         await broker.allow("reader", operation)
-    assert wrong(await look(broker.settings("reader"), "sink")) == {}
+    await settled(broker.settings("reader"), {}, "sink")
     as_worker = wrong(await look(broker.settings("reader"), "worker"))
     assert list(as_worker) == ["permissions"]
     assert as_worker["permissions"].startswith("this user may not WRITE clicks, ")
@@ -194,7 +194,7 @@ async def test_rights_are_told_role_by_role(broker):
         assert members["group headwater-sink"] == "may be used; 1 sink"
         assert wrong(await look(broker.settings("reader"), "sink")) == {"group headwater-sink": "may not be used"}
         await broker.allow("reader", 3, resource=3)
-        assert wrong(await look(broker.settings("reader"), "sink")) == {}
+        await settled(broker.settings("reader"), {}, "sink")
     finally:
         await consumer.stop()
 

@@ -32,26 +32,6 @@ async def assert_exact(bench, events):
 
 
 @pytest.mark.faults
-async def test_three_kills_change_nothing(fresh_kafka, tmp_path):
-    """A worker killed three times in mid-stream comes to the rows of an undisturbed run, and commits to the end."""
-    events = crowd_events(50, 40)
-    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
-        await bench.send([*events, *GARBAGE])
-        for share in (0.2, 0.45, 0.7):
-
-            async def far_enough(share=share):
-                return await bench.done_events() > share * len(events)
-
-            await until(far_enough, 40, lambda: worker.log.read_text()[-3000:])
-            assert not await bench.caught_up()
-            await worker.kill()
-            await worker.start()
-        await bench.finish(40, worker)
-        await assert_exact(bench, events)
-        assert await worker.stop() < 5
-
-
-@pytest.mark.faults
 async def test_two_workers_one_stopped_and_started(fresh_kafka, tmp_path):
     """Workers come and go under load: the rows stay exact, kept units stay open, partitions go on within seconds."""
     events = crowd_events(50, 40)
