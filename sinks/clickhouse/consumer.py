@@ -24,9 +24,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartitionError
 
+from schemas.incarnations import incarnations
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
-from sinks.clickhouse import decoders, generations
+from sinks.clickhouse import decoders
 from sinks.clickhouse.fetched import placed, unwrap_touches
 from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
@@ -139,7 +140,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._forget()
         try:
             await admin.start()
-            await generations.incarnations(admin, TOPICS)
+            await incarnations(admin, TOPICS)
             await consumer.start()
             unwrap_touches(consumer)
             consumer.subscribe(TOPICS, listener=self)
@@ -336,7 +337,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def _check_topics(self, consumer: Any, admin: AIOKafkaAdminClient) -> None:
         """Notice a topic that was deleted and created again while it was being read."""
         try:
-            found = await generations.incarnations(admin, TOPICS)
+            found = await incarnations(admin, TOPICS)
         except UnknownTopicOrPartitionError as error:
             log.warning("sink_topic_missing", error=str(error))
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import ConfigurationError
-from schemas.incarnations import incarnations
 from sinks.clickhouse.server import QUERY_SECONDS
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
     from sinks.clickhouse.server import Server
-
-__all__ = ["MAX_GENERATION", "committed_offsets", "generation", "incarnations"]
 
 MAX_GENERATION: Final = (1 << 16) - 1
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from schemas.errors import Unavailable
+from schemas.incarnations import incarnations
 from sinks.clickhouse import decoders, generations, positions
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Standing:
         What was committed for another incarnation of a topic does not count: it is read from its start. Raises
         `KafkaError`.
         """
-        self.incarnations = await generations.incarnations(admin, TOPICS)
+        self.incarnations = await incarnations(admin, TOPICS)
         committed: dict[TopicPartition, int] = {}
         stated = await generations.committed_offsets(admin, self._group, partitions)
         for part, (offset, incarnation) in stated.items():

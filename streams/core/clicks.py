@@ -15,7 +15,7 @@ import orjson
 from schemas.errors import Refused
 from streams.core.channels import classify
 from streams.core.compiled import compiled
-from streams.core.events import accept
+from streams.core.events import STATEMENTS, accept
 from streams.core.ids import event_hash, partition_of, visitor_hasher
 from streams.core.journeys import NO_STATEMENTS
 from streams.core.outcome import Outcome, dumps
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 CHUNK = 128
 """Records taken through all steps together: few enough to stay in the processor's cache."""
-_STATEMENTS = frozenset({"consent", "verdict"})
 SAID: Final = ("source", "medium", "campaign", "content", "term", "partner", "currency")
 """Fields in whose place a touch record has what the classification found; what was stated is kept under `said`."""
 _FOUND: Final = frozenset(
@@ -87,7 +86,7 @@ class _Batch:
         found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
         marks = found[len(read) :]
         marked = self.marked = {v for v, m in zip(visitors, marks, strict=True) if m is not None or v in self.together}
-        marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in _STATEMENTS)
+        marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in STATEMENTS)
         if compiled is not None:
             touches = outcome.into("touches", scope.partition)
             taken, latest = compiled.settle(
@@ -157,7 +156,7 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
     stated: list[int] = []
     for key, record in events:
         visitor.know(key, record)
-        if record["type"] in _STATEMENTS:
+        if record["type"] in STATEMENTS:
             stated.append(record["time"])
             outcome.state("touches", record["visitor_id"].encode(), key, dumps(record), marked=True)
         else:
@@ -173,7 +172,7 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
 
 def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 - flat: it runs for every event
     """The touch record of an event, all but its validity; a consent or verdict stays as it is."""
-    if event["type"] in _STATEMENTS:
+    if event["type"] in STATEMENTS:
         return event
     site, time = event["site"], event["time"]
     said = {name: event[name] for name in SAID if name in event}

@@ -26,6 +26,8 @@ MAX_AGE_MS: Final = {
     "cost": 35 * _DAY,
 }
 """How long after it happened an event is still taken; an adjustment's age is judged against its conversion."""
+STATEMENTS: Final = frozenset({"consent", "verdict"})
+"""Types of events in ``clicks`` that are about touches, and none themselves."""
 MAX_ADJUSTMENT_AGE_MS: Final = 180 * _DAY
 
 

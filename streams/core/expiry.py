@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from streams.core.events import STATEMENTS
 from streams.core.horizon import (
     CONSENTS_MS,
     CONVERSIONS_MS,
-    LOOKBACK_MS,
     PANES_MS,
     RENEWAL_MS,
     SESSION_MS,
@@ -29,6 +29,7 @@ from streams.core.horizon import (
 from streams.core.journeys import arrived
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import MINUTE_MS
+from streams.core.registry import MAX_LOOKBACK_MS
 from streams.core.state import VISITOR_PREFIX, pane_key
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ RANGES: Final = ((b"o", b"p"), (b"s", b"t"), (b"u", b"w"))
 """Where orders, statements of cost, attributions and visitors are in the state: from, and up to before."""
 KINDS: Final = ("touch", "statement", "attribution", "order", "spend")
 """Kinds of entries that are swept one by one; panes go by the range."""
-STATEMENTS: Final = frozenset({"consent", "verdict"})
 _TIME: Final = re.compile(rb'"time":(\d+)')
 """An event's time in its record; within a text the quotes would be escaped."""
 
@@ -144,7 +144,7 @@ def _is_needed(time: int, conversions: Sequence[int], now: int) -> bool:
     if time >= now - TOUCHES_MS:
         return True
     following = bisect_left(conversions, time)
-    return following < len(conversions) and conversions[following] <= time + LOOKBACK_MS + SESSION_MS
+    return following < len(conversions) and conversions[following] <= time + MAX_LOOKBACK_MS + SESSION_MS
 
 
 def _is_known(attribution: dict[str, Any], registry: Registry, now: int) -> bool:

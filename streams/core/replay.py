@@ -13,7 +13,7 @@ import orjson
 from schemas.errors import Refused
 from schemas.events import TOPIC_OF, parse_json
 from streams.core.apply import apply
-from streams.core.events import moment
+from streams.core.events import STATEMENTS, moment
 from streams.core.outcome import Outcome, Scope
 from streams.core.registry import Registry
 from streams.core.state import MemoryView
@@ -123,7 +123,7 @@ class Replay:
             for key, value in view.scan(b"v"):
                 if key[17:18] == b"t":
                     record = orjson.loads(value)
-                    if record["type"] not in {"consent", "verdict"}:
+                    if record["type"] not in STATEMENTS:
                         found.append(record)
         return sorted(found, key=moment)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from streams.core.attribution import attribute_journey, differs, withdraw
-from streams.core.horizon import ADJUSTMENT_MS, CONSENT_MS, REACH_MS
+from streams.core.events import MAX_ADJUSTMENT_AGE_MS, STATEMENTS
+from streams.core.horizon import CONSENT_MS, REACH_MS
 from streams.core.journeys import Journey, Validity
 from streams.core.outcome import dumps
 from streams.core.panes import add_attribution, add_touch
@@ -52,7 +53,7 @@ class Visitor:
 
     def know(self, key: bytes, record: dict[str, Any]) -> None:
         """Take a touch, consent or verdict into account."""
-        if record["type"] in {"consent", "verdict"}:
+        if record["type"] in STATEMENTS:
             self.statements[key] = record
         else:
             self.touches[key] = record
@@ -144,7 +145,7 @@ class Visitor:
         journey = Journey(orders[0][0]["site"], self.touches.values(), self.scope.registry)
         for result in attribute_journey(journey, orders):
             # What came in time has been heard by now; what the result rests on may be forgotten.
-            if now - result["conversion_time"] > ADJUSTMENT_MS:
+            if now - result["conversion_time"] > MAX_ADJUSTMENT_AGE_MS:
                 continue
             self._report(outcome, result, self.attributions.get(result["conversion_id"]), cause, now)
 

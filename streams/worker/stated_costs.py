@@ -92,8 +92,8 @@ class StatedCosts:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = [TopicPartition(TOPIC, number) for number in range(settings.partitions)]
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)

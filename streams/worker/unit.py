@@ -34,7 +34,7 @@ from streams.worker.unbroken import unbroken
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from schemas.settings import Settings
@@ -50,9 +50,8 @@ ANSWER_S: Final = 30.0
 """Longest that an opening waits for Kafka to answer a question; reading on has its own watchdog."""
 SETTLED_S: Final = 20.0
 """A unit that was open for so long starts with the first pause again."""
-REVIEWED_AT_ONCE: Final = 1_000
-"""State entries looked at in one go where the registry has changed: some tens of milliseconds at most."""
-SWEPT_AT_ONCE: Final = 1_000
+LOOKED_AT_ONCE: Final = 1_000
+"""State entries looked at in one go, by a review or a sweep: some tens of milliseconds at most."""
 FIRST_SWEEP_MS: Final = 60_000
 SWEEP_EVERY_MS: Final = 6 * 3_600_000
 SWEEP_PAUSE_S: Final = 0.01
@@ -88,7 +87,7 @@ class Unit:
         self.highwaters: dict[str, int] = {}
         self.last_commit = time.monotonic()
         self.windows: UnitWindows | None = None
-        self.clock: Callable[[], int] = _wall_clock
+        self.clock: Callable[[], int] = wall_clock
         self._settings = settings
         self._flow = flow
         self._registry = registry
@@ -154,77 +153,91 @@ class Unit:
         What is not done when the unit closes, or the registry changes once more, is begun anew.
         """
         target = self._registry.position
-        since = self._store.reviewed if self._store is not None else target
-        if self.state != "open" or since == target:
+        store = self.store
+        if store is None or (since := store.reviewed) == target:
             return
         # A topic that was created again says nothing of what came after what.
         known = self._registry.traces_since(since) if since < target else [b""]
         began = time.monotonic()
-        for start, end in RANGES:
-            after = start
-            while self._registry.position == target:
-                async with self._lock:
-                    store = self._store
-                    if self.state != "open" or store is None:
-                        return
-                    page = next(store.pages(after, end, REVIEWED_AT_ONCE), None)
-                    if page is None:
-                        break
-                    with self._failing():
-                        await self._review_page(page, store, known)
-                after = page[-1][0] + b"\0"
-                await asyncio.sleep(0)
+
+        async def look(page: list[tuple[bytes, bytes]], store: Store) -> None:
+            outcome = review(page, store, self._scope(), self._registry.changed_ms, known)
+            if any(outcome.outputs.values()):
+                await self._commit(outcome, None)
+                metrics.count(outcome, 0)
+
+        def is_current() -> bool:
+            return self._registry.position == target
+
+        if not await self._look_through(RANGES, look, is_current):
+            return
         async with self._lock:
-            if self.state == "open" and self._store is not None and self._registry.position == target:
-                self._store.note_review(target)
+            store = self.store
+            if store is not None and is_current():
+                store.note_review(target)
                 seconds = round(time.monotonic() - began, 2)
                 log.info("registry_applied", partition=self.partition, position=target, seconds=seconds)
 
-    async def _review_page(self, page: list[tuple[bytes, bytes]], store: Store, known: list[bytes]) -> None:
-        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
-        outcome = review(page, store, scope, self._registry.changed_ms, known)
-        if any(outcome.outputs.values()):
-            await self._commit(outcome, None)
-            metrics.count(outcome, 0)
-
     async def sweep(self) -> None:
         """When it is time, forget what nothing can need any more, page by page, between batches."""
-        if self.state != "open" or self._store is None or self.clock() < self._next_sweep:
+        store = self.store
+        if store is None or self.clock() < self._next_sweep:
             return
         # Neither a clock that runs ahead nor an event that says it came tomorrow makes anything older than it is.
-        now = min(self.clock(), self._store.latest)
+        now = min(self.clock(), store.latest)
         began = time.monotonic()
         forgotten: Counter[str] = Counter()
         renewed = 0
-        for start, end in expiry.RANGES:
-            after = start
-            while True:
-                async with self._lock:
-                    store = self._store
-                    if self.state != "open" or store is None:
-                        return
-                    page = next(store.pages(after, end, SWEPT_AT_ONCE), None)
-                    if page is None:
-                        break
-                    with self._failing():
-                        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
-                        found = expiry.expire(page, store, scope, now)
-                        if found.renewals.puts:
-                            await self._commit(found.renewals, None)
-                        store.forget(found.keys)
-                        forgotten += found.counts
-                        renewed += len(found.renewals.puts)
-                after = page[-1][0] + b"\0"
-                await asyncio.sleep(SWEEP_PAUSE_S)
+
+        async def look(page: list[tuple[bytes, bytes]], store: Store) -> None:
+            nonlocal forgotten, renewed
+            found = expiry.expire(page, store, self._scope(), now)
+            if found.renewals.puts:
+                await self._commit(found.renewals, None)
+            store.forget(found.keys)
+            forgotten += found.counts
+            renewed += len(found.renewals.puts)
+
+        if not await self._look_through(expiry.RANGES, look, pause=SWEEP_PAUSE_S):
+            return
         async with self._lock:
-            if self.state == "open" and self._store is not None:
-                self._store.forget([], *expiry.panes_end(now))
+            store = self.store
+            if store is not None:
+                store.forget([], *expiry.panes_end(now))
                 self._next_sweep = self.clock() + SWEEP_EVERY_MS
                 metrics.swept(forgotten, renewed)
                 seconds = round(time.monotonic() - began, 2)
                 log.info(
                     "state_swept", partition=self.partition, renewed=renewed, seconds=seconds, forgotten=dict(forgotten)
                 )
+
+    async def _look_through(
+        self,
+        ranges: Iterable[tuple[bytes, bytes]],
+        look: Callable[[list[tuple[bytes, bytes]], Store], Awaitable[None]],
+        is_current: Callable[[], bool] = lambda: True,
+        *,
+        pause: float = 0.0,
+    ) -> bool:
+        """Have `look` see all entries in `ranges`, page by page between batches, while `is_current`.
+
+        Returns whether the unit stayed open so far; `pause` is in seconds, between pages.
+        """
+        for start, end in ranges:
+            after = start
+            while is_current():
+                async with self._lock:
+                    store = self.store
+                    if store is None:
+                        return False
+                    page = next(store.pages(after, end, LOOKED_AT_ONCE), None)
+                    if page is None:
+                        break
+                    with self._failing():
+                        await look(page, store)
+                after = page[-1][0] + b"\0"
+                await asyncio.sleep(pause)
+        return True
 
     @contextmanager
     def _failing(self, batch: Batch | None = None) -> Iterator[None]:
@@ -383,7 +396,7 @@ class Unit:
 
     def _compute(self, batch: Batch, store: Store) -> Outcome | None:
         """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""
-        scope = Scope(self.partition, self._settings.partitions, self._registry.registry)
+        scope = self._scope()
         try:
             return apply(batch.topic, batch.records, store, scope)
         except Exception:
@@ -397,6 +410,9 @@ class Unit:
         for problem in problems:
             log.error("record_refused", topic=batch.topic, partition=self.partition, problem=problem)
         return outcome
+
+    def _scope(self) -> Scope:
+        return Scope(self.partition, self._settings.partitions, self._registry.registry)
 
     def _hold(self) -> None:
         for topic in INPUTS:
@@ -456,5 +472,6 @@ async def _answered(what: str) -> AsyncIterator[None]:
         raise Unavailable(f"Kafka did not {what} within {ANSWER_S:.0f} s") from None
 
 
-def _wall_clock() -> int:
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -23,7 +23,7 @@ from schemas.topics import INPUTS, STATE, TOPICS
 from streams.worker import metrics
 from streams.worker.life import State
 from streams.worker.store import limit_memory
-from streams.worker.unit import TURNS, Unit
+from streams.worker.unit import TURNS, Unit, wall_clock
 from streams.worker.window_metrics import WindowMetrics
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Units:
     ) -> None:
         limit_memory(settings.worker_memory_mb)
         self.windows = WindowMetrics(most_campaigns=settings.window_campaigns)
-        self.clock: Callable[[], int] | None = None
+        self.clock: Callable[[], int] = wall_clock
         self._settings = settings
         self._flow = flow
         self._registry = registry
@@ -129,8 +129,7 @@ class Units:
                 turns=self._turns,
                 incarnations=self._incarnations,
             )
-            if self.clock is not None:
-                unit.clock = self.clock
+            unit.clock = self.clock
             closing = self._closing.get(number)
             if closing is not None:
                 await closing

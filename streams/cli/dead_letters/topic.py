@@ -16,9 +16,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 
 from schemas.errors import ConfigurationError, Unavailable
+from schemas.incarnations import incarnations
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
-from sinks.clickhouse.generations import incarnations
 from streams.cli.dead_letters.letters import TOPIC, Choice, Letter, letter_of
 
 if TYPE_CHECKING:
