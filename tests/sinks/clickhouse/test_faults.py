@@ -211,16 +211,24 @@ async def test_an_older_copy_of_the_engine_is_noticed_and_filled_up(
 async def test_killed_in_the_midst_of_inserts(pipe: Pipe, engine: EngineProcess) -> None:
     """Whatever of a batch was in by then, or in half; again and again."""
     async with pipe.sink(max_rows=100, chunk=50) as sink:
+        write = sink._writer.write
+        begun = asyncio.Semaphore(0)
+
+        async def told(*arguments: Any) -> Any:
+            begun.release()
+            return await write(*arguments)
+
+        sink._writer.write = told
         for part in STORY[:2]:
-            before = metric(pipe.registry, "rows_total")
-            await send(pipe, part)
-
-            async def moving(before: float = before) -> bool:
-                return metric(pipe.registry, "rows_total") > before and sink._sent_batch is not None
-
-            await until(moving, PATIENCE)
+            while not begun.locked():
+                await begun.acquire()
+            sending = asyncio.create_task(send(pipe, part))
+            async with asyncio.timeout(PATIENCE):
+                for _ in range(2):  # one is in, or as good as
+                    await begun.acquire()
             engine.kill()
             await asyncio.to_thread(engine.start)
+            await sending
         await send(pipe, STORY[2])
         await assert_undisturbed(pipe)
 
