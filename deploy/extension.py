@@ -1,4 +1,4 @@
-"""Compiles the ``*.pyx`` of core and sink in place, in a tree (`python -m deploy.extension`) and for a wheel.
+"""Compiles the ``*.pyx`` of schemas, core and sink in place, in a tree (`python -m deploy.extension`) and for a wheel.
 
 Rule: headwater runs without it, only slower; where there is no C compiler or no ``Python.h``, one line says so. A
 worker logs which of the two it runs on.
@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     *(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk")),
-    ROOT / "sinks" / "clickhouse" / "_touches.pyx",
+    ROOT / "schemas" / "_batches.pyx",
+    *(ROOT / "sinks" / "clickhouse" / f"{name}.pyx" for name in ("_touches", "_panes")),
 )
 FLAGS = ("-O2", "-g0", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
 

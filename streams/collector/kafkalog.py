@@ -6,8 +6,7 @@ its way at a time, so the idempotent producer keeps order.
 
 What Kafka has not acknowledged within the deadline is reported as not kept (it may still arrive: a retry bears the same
 event id and counts once). After any error of a batch the producer's sequence numbers can't be trusted: it is replaced,
-and so it is after 10^9 records, before aiokafka's sequence numbers wrap to negative ones. zstd, because aiokafka's lz4
-runs at its slowest level: 2.7 us an event against 0.7 us.
+and so it is after 10^9 records, before aiokafka's sequence numbers wrap to negative ones.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
 
+from schemas.batches import batches_of
 from schemas.errors import Unavailable
 from streams.core.ids import partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiokafka.producer.message_accumulator import BatchBuilder
-
+    from schemas.batches import Unsent
     from streams.collector.eventlog import Record
 
 log = structlog.get_logger()
@@ -50,16 +49,16 @@ _SWEEP_S: Final = 0.25
 _PROBE_S: Final = 5.0
 _BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0)
 _OVERHEAD: Final = 64
+"""At least what a record takes beside its key and value, and a header beside its name and value."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    builder: BatchBuilder
     born: float
+    records: list[Unsent] = field(default_factory=list)
     waiters: list[asyncio.Future[Unavailable | None]] = field(default_factory=list)
     patient: list[asyncio.Future[Unavailable | None]] = field(default_factory=list)
     size: int = 0
-    records: int = 0
 
     def settle(self, error: Unavailable | None) -> None:
         self.settle_waiters(error)
@@ -185,21 +184,21 @@ class KafkaLog:
         else:
             lane = lanes[partition_of(key, len(lanes))]
             encoded = key.encode()
-        batch = lane.open
-        if batch is None:
-            batch = lane.open = self._new_batch()
-        if batch.builder.append(timestamp=time, key=encoded, value=value, headers=headers or []) is None:
-            lane.full.append(batch)
-            batch = lane.open = self._new_batch()
-            batch.builder.append(timestamp=time, key=encoded, value=value, headers=headers or [])
         size = len(value) + _OVERHEAD
+        if encoded is not None:
+            size += len(encoded)
+        for name, content in headers or ():
+            size += len(name) + len(content) + _OVERHEAD
+        batch = lane.open
+        if batch is not None and batch.size + size > BATCH_BYTES:
+            lane.full.append(batch)
+            batch = None
+        if batch is None:
+            batch = lane.open = _Batch(self._loop.time())
+        batch.records.append((encoded, value, headers or [], time))
         batch.size += size
-        batch.records += 1
         self._pending += size
         return batch
-
-    def _new_batch(self) -> _Batch:
-        return _Batch(self._make_builder(), self._loop.time())
 
     def _flush(self) -> None:
         """Send the next batch of every lane that has none on its way."""
@@ -216,8 +215,9 @@ class KafkaLog:
 
     async def _send(self, producer: AIOKafkaProducer, lane: _Lane, batch: _Batch) -> None:
         error = None
+        (packed,) = batches_of(batch.records, 0, producer.create_batch)
         try:
-            await (await producer.send_batch(batch.builder, lane.topic, partition=lane.partition))
+            await (await producer.send_batch(packed, lane.topic, partition=lane.partition))
         except KafkaError as failure:
             error = Unavailable(f"Kafka did not take an event: {failure!r}")
             error.__cause__ = failure
@@ -228,7 +228,7 @@ class KafkaLog:
             return
         lane.sending = None
         self._release(batch, error)
-        self._sent += batch.records
+        self._sent += len(batch.records)
         if self._sent >= self._records_per_producer:
             self._worn.set()
         if (lane.full or lane.open is not None) and self._timer is None:
@@ -270,7 +270,6 @@ class KafkaLog:
         """Connect, watch, and replace the producer whenever it is worn or broken."""
         while True:
             producer = await self._connect()
-            self._make_builder = producer.create_batch
             self._worn.clear()
             self._producer, self._reachable, self._sent = producer, True, 0
             log.info("kafka_connected", partitions=len(self._lanes["clicks"]))

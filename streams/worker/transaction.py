@@ -7,6 +7,7 @@ unit must be opened anew (design, section 3).
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -14,6 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer import sender as aiokafka_sender
 from aiokafka.structs import OffsetAndMetadata
 
+from schemas.batches import BATCH_BYTES, batches_of
 from schemas.errors import CommitFailed
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import LARGE_BYTES
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from streams.core.outcome import Output
 
 DEADLINE_S: Final = 10.0
-_BATCH_BYTES: Final = 900_000
 _TRANSACTION_TIMEOUT_MS: Final = 60_000
 _CLOSE_S: Final = 0.3
 _CANCELS: Final = 5
@@ -50,7 +51,7 @@ class Transactions:
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
             acks="all",
             compression_type="zstd",
-            max_batch_size=_BATCH_BYTES,
+            max_batch_size=BATCH_BYTES,
             max_request_size=LARGE_BYTES + (1 << 20),
             request_timeout_ms=int(DEADLINE_S * 1000),
         )
@@ -88,10 +89,11 @@ class Transactions:
         await producer.begin_transaction()
         sent: list[tuple[tuple[str, int], int]] = []
         futures: list[asyncio.Future[Any]] = []
+        now = time.time_ns() // 1_000_000
         for (topic, partition), records in outputs.items():
-            for batch, count in self._batches(records):
+            for batch in batches_of(records, now, producer.create_batch, transactional=True):
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
-                sent.append(((topic, partition), count))
+                sent.append(((topic, partition), batch.record_count()))
         ends: dict[tuple[str, int], int] = {}
         for (place, count), found in zip(sent, await asyncio.gather(*futures), strict=True):
             ends[place] = max(ends.get(place, 0), found.offset + count)
@@ -99,24 +101,6 @@ class Transactions:
             await producer.send_offsets_to_transaction({source: offset}, self._group)
         await producer.commit_transaction()
         return ends
-
-    def _batches(self, records: list[Output]) -> list[tuple[Any, int]]:
-        batches = []
-        batch = self._producer.create_batch()
-        append = batch.append
-        count = 0
-        for key, value, headers, timestamp in records:
-            if append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
-                batches.append((batch, count))
-                batch = self._producer.create_batch()
-                append = batch.append
-                count = 0
-                if append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
-                    raise CommitFailed(f"a record of {len(value):,} bytes does not fit an empty batch")
-            count += 1
-        if count:
-            batches.append((batch, count))
-        return batches
 
     async def close(self) -> None:
         """Disconnect; what is under way is left to the next owner's fencing.

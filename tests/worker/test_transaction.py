@@ -10,6 +10,7 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from schemas.batches import batches_of
 from schemas.errors import CommitFailed
 from schemas.settings import Settings
 from schemas.topics import LARGE_BYTES, TOPICS
@@ -39,12 +40,12 @@ async def test_records_fill_batches_in_order(transactions):
     """Each is in one batch, with key, value, headers and time; no batch is over what a topic takes by default."""
     noise = random.Random(0)
     sent = [(b"k%d" % n, noise.randbytes(50_000), [("k", b"s")], 1_000 + n) for n in range(40)]
-    batches = transactions._batches(sent)
+    batches = list(batches_of(sent, 0, transactions._producer.create_batch, transactional=True))
     assert len(batches) > 1
     read = []
-    for batch, count in batches:
+    for batch in batches:
         found = records_in(batch)
-        assert len(found) == count
+        assert len(found) == batch.record_count()
         assert batch.size() < 1_000_000
         read += [(r.key, r.value, r.headers, r.timestamp) for r in found]
     assert read == sent
@@ -53,8 +54,9 @@ async def test_records_fill_batches_in_order(transactions):
 async def test_a_record_larger_than_a_batch_has_one_of_its_own(transactions):
     """7 MB pass, and so do their neighbours."""
     large = random.Random(0).randbytes(7_000_000)
-    batches = transactions._batches([(b"a", b"1", [], None), (b"b", large, [], None), (b"c", b"3", [], None)])
-    assert [r.value for batch, _ in batches for r in records_in(batch)] == [b"1", large, b"3"]
+    sent = [(b"a", b"1", [], None), (b"b", large, [], None), (b"c", b"3", [], None)]
+    batches = batches_of(sent, 0, transactions._producer.create_batch, transactional=True)
+    assert [r.value for batch in batches for r in records_in(batch)] == [b"1", large, b"3"]
 
 
 async def test_closing_before_opening_does_nothing(transactions):
