@@ -34,7 +34,7 @@ prometheus: $(STAMPS)/project ## run Prometheus, with all rules, over the local 
 	@$(BIN)/python -m deploy.prometheus.local
 
 test: setup ## run all tests (ARGS="-k channels" for some)
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup ## kill, stop, cut and delete under load, and count what is lost or doubled (FAULTS=200 SEED=1)
 	@$(BIN)/python -m tests.faults --faults $(or $(FAULTS),40) --seed $(or $(SEED),1) $(ARGS)
@@ -110,7 +110,7 @@ $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard streams/core/*.pyx sinks/clickhouse/*.pyx)
+$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard schemas/*.pyx streams/core/*.pyx sinks/clickhouse/*.pyx sinks/clickhouse/*.pxi)
 	@$(BIN)/python -m deploy.extension
 	@touch $@
 

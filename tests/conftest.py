@@ -1,24 +1,36 @@
-"""What all tests share: settings untouched by the environment, and real servers started once a run."""
+"""What all tests share: settings untouched by the environment, processes that start quickly, and an order.
+
+Rule: a file's tests run in one process (`--dist loadfile`), so what a file starts for all its tests is started once.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
-SERVERS = ("kafka", "engine")
-"""Session fixtures of tests/integration/conftest.py that start a server."""
+FIRST = ("tests/integration/test_worker.py", "tests/integration", "tests/faults", "tests/browser", "tests/sinks")
+"""Where tests take long. They come first: at the end both processes have short ones left, and end at once."""
 
 
 def pytest_configure() -> None:
-    """Take what a developer has set for headwater out of the environment, also of the programs that tests start."""
+    """Take what a developer has set for headwater out of the environment, and make the programs of tests start quickly.
+
+    A Python that may not keep what it has compiled, as in many images, needs three times the CPU to start, and hundreds
+    start. Java's optimizing compiler never earns in a minute what it takes.
+    """
     for name in [name for name in os.environ if name.startswith("HEADWATER_")]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 
 
-@pytest.hookimpl(tryfirst=True)
+def _place(item: pytest.Item) -> int:
+    return next((place for place, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With xdist (`-n 2 --dist loadgroup`) keep the users of a server in one process, so that it is started once."""
-    for item in items:
-        if any(name in getattr(item, "fixturenames", ()) for name in SERVERS):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+    """Long ones first; within a file, and among the others, as they are."""
+    items.sort(key=_place)

@@ -7,29 +7,15 @@ other `read_touch` is asked, and what it raises is the caller's sign to take the
 a compiler the module is missing and everything goes that way; a test holds the two against each other, byte for byte.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
-
 from sinks.clickhouse.outputs import read_touch
 
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+include "_columns.pxi"
 
-ctypedef unsigned char byte
-ctypedef unsigned short short_index
-
-DEF ROWS = 4096
-DEF SLOTS = 8192
 DEF LOWS = 23
 DEF TEXTS = 8
 DEF NUMBERS = 3
 DEF FLAGS = 4
 DEF REASONS = 38
-DEF FIELDS = 39
-DEF UNKNOWN = 255
-DEF NAME_SLOTS = 256
 
 LOW = (
     "site", "type", "channel", "source", "medium", "campaign", "content", "term", "ad_group", "ad", "placement",
@@ -47,24 +33,6 @@ _NEEDED = (
 _TYPES = (b"click", b"impression", b"landing")
 _OTHER_TYPES = (b"consent", b"verdict")
 
-cdef struct Text:
-    const byte* at
-    Py_ssize_t size
-
-cdef struct Low:
-    # The values of one column: each different one once, in the order in which they came, and its number for each row.
-    Py_ssize_t count
-    Py_ssize_t different
-    short_index last
-    Text value[ROWS]
-    short_index index[ROWS]
-    short_index slot[SLOTS]
-
-cdef struct Buffer:
-    byte* at
-    Py_ssize_t size
-    Py_ssize_t room
-
 cdef Low lows[LOWS + 1]
 cdef Buffer buffers[TEXTS]
 cdef long long numbers[NUMBERS][ROWS]
@@ -72,9 +40,6 @@ cdef byte flags[FLAGS][ROWS]
 cdef unsigned long long lengths[ROWS]
 cdef unsigned long long versions[ROWS]
 
-cdef Text names[FIELDS]
-cdef byte field_at[NAME_SLOTS]
-cdef byte plain[256]
 cdef unsigned long long NEEDED = 0
 cdef Text touch_types[3]
 cdef Text other_types[2]
@@ -86,55 +51,11 @@ cdef byte yes[FLAGS]
 cdef Text reasons[64]
 cdef Py_ssize_t reason_count = 0
 
-_kept = []
-
-
-cdef Text text_of(bytes source):
-    cdef Text text
-    _kept.append(source)
-    text.at = <const byte*>PyBytes_AS_STRING(source)
-    text.size = PyBytes_GET_SIZE(source)
-    return text
-
-
-cdef inline bint same(Text one, Text other) noexcept nogil:
-    return one.size == other.size and memcmp(one.at, other.at, one.size) == 0
-
-
-cdef inline unsigned int name_slot(const byte* name, Py_ssize_t size) noexcept nogil:
-    return (size * 13 + name[0] * 7 + name[size - 1] * 31 + name[size >> 1] * 3) & (NAME_SLOTS - 1)
-
-
-cdef inline int field_of(const byte* name, Py_ssize_t size) noexcept nogil:
-    cdef unsigned int slot
-    cdef int field
-    if size == 0:
-        return UNKNOWN
-    slot = name_slot(name, size)
-    while True:
-        field = field_at[slot]
-        if field == UNKNOWN:
-            return UNKNOWN
-        if names[field].size == size and memcmp(names[field].at, name, size) == 0:
-            return field
-        slot = (slot + 1) & (NAME_SLOTS - 1)
-
 
 cdef void _prepare():
     global NEEDED
     cdef int number
-    cdef unsigned int slot
-    memset(field_at, UNKNOWN, NAME_SLOTS)
-    for number, name in enumerate(_NAMES):
-        names[number] = text_of(name.encode())
-        slot = name_slot(names[number].at, names[number].size)
-        while field_at[slot] != UNKNOWN:
-            slot = (slot + 1) & (NAME_SLOTS - 1)
-        field_at[slot] = number
-        if name in _NEEDED:
-            NEEDED |= 1ULL << number
-    for number in range(256):
-        plain[number] = number >= 0x20 and number != 0x22 and number != 0x5C
+    NEEDED = know_names(_NAMES, _NEEDED)
     for number in range(3):
         touch_types[number] = text_of(_TYPES[number])
     for number in range(2):
@@ -142,83 +63,6 @@ cdef void _prepare():
 
 
 _prepare()
-
-
-cdef inline const byte* text_end(const byte* at, const byte* end) noexcept nogil:
-    """The closing quote of a text without escapes that begins at `at`; NULL where it is none."""
-    while at < end and plain[at[0]]:
-        at += 1
-    return at if at < end and at[0] == 0x22 else NULL
-
-
-cdef const byte* passed_over(const byte* at, const byte* end, int depth) noexcept nogil:
-    """What follows the plain value at `at`, which nobody wants; NULL where it is not plain: Python looks at it then."""
-    cdef byte close
-    if at >= end:
-        return NULL
-    if at[0] == 0x22:
-        at = text_end(at + 1, end)
-        return at + 1 if at != NULL else NULL
-    if at[0] == 0x7B or at[0] == 0x5B:
-        if depth == 0:
-            return NULL
-        close = at[0] + 2
-        at += 1
-        if at < end and at[0] == close:
-            return at + 1
-        while True:
-            if close == 0x7D:
-                if at >= end or at[0] != 0x22:
-                    return NULL
-                at = text_end(at + 1, end)
-                if at == NULL or at + 1 >= end or at[1] != 0x3A:
-                    return NULL
-                at += 2
-            at = passed_over(at, end, depth - 1)
-            if at == NULL or at >= end:
-                return NULL
-            if at[0] == close:
-                return at + 1
-            if at[0] != 0x2C:
-                return NULL
-            at += 1
-    if end - at > 5:
-        if memcmp(at, b"true", 4) == 0 or memcmp(at, b"null", 4) == 0:
-            return at + 4
-        if memcmp(at, b"false", 5) == 0:
-            return at + 5
-    return whole_end(at, end)
-
-
-cdef inline const byte* whole_end(const byte* at, const byte* end) noexcept nogil:
-    """What follows the whole number at `at`, of at most 18 digits; NULL where there is none."""
-    cdef const byte* first
-    if at < end and at[0] == 0x2D:
-        at += 1
-        if at < end and at[0] == 0x30:
-            return NULL
-    first = at
-    while at < end and 0x30 <= at[0] <= 0x39:
-        at += 1
-    if at == first or at - first > 18 or (first[0] == 0x30 and at - first > 1):
-        return NULL
-    return at
-
-
-cdef inline bint is_ascii(const byte* at, Py_ssize_t size) noexcept nogil:
-    cdef unsigned long long word
-    while size >= 8:
-        memcpy(&word, at, 8)
-        if word & 0x8080808080808080ULL:
-            return False
-        at += 8
-        size -= 8
-    while size:
-        if at[0] > 0x7F:
-            return False
-        at += 1
-        size -= 1
-    return True
 
 
 cdef int parse(const byte* at, Py_ssize_t size) noexcept nogil:
@@ -229,8 +73,6 @@ cdef int parse(const byte* at, Py_ssize_t size) noexcept nogil:
     cdef const byte* close
     cdef unsigned long long seen = 0
     cdef int field, number
-    cdef long long value
-    cdef bint minus
     for number in range(LOWS + TEXTS):
         texts[number].at = at
         texts[number].size = 0
@@ -265,13 +107,8 @@ cdef int parse(const byte* at, Py_ssize_t size) noexcept nogil:
             close = whole_end(at, end)
             if close == NULL:
                 return 2
-            minus = at[0] == 0x2D
-            at += minus
-            value = 0
-            while at < close:
-                value = value * 10 + (at[0] - 0x30)
-                at += 1
-            whole[field - LOWS - TEXTS] = -value if minus else value
+            whole[field - LOWS - TEXTS] = number_of(at, close)
+            at = close
         elif field < REASONS:
             if end - at > 4 and memcmp(at, b"true", 4) == 0:
                 yes[field - LOWS - TEXTS - NUMBERS] = 1
@@ -348,101 +185,6 @@ cdef int take_object(object touch, list kept) except -1:
     return 0
 
 
-cdef inline void add_low(Low* column, Text text) noexcept nogil:
-    cdef unsigned long long hashed = 14695981039346656037ULL
-    cdef Py_ssize_t number
-    cdef unsigned int slot
-    cdef short_index there
-    if column.count and same(column.value[column.last], text):
-        column.index[column.count] = column.last
-        column.count += 1
-        return
-    for number in range(text.size):
-        hashed = (hashed ^ text.at[number]) * 1099511628211ULL
-    slot = (hashed ^ (hashed >> 29)) & (SLOTS - 1)
-    while True:
-        there = column.slot[slot]
-        if there == 0:
-            column.value[column.different] = text
-            column.different += 1
-            column.slot[slot] = <short_index>column.different
-            column.last = <short_index>(column.different - 1)
-            break
-        if same(column.value[there - 1], text):
-            column.last = <short_index>(there - 1)
-            break
-        slot = (slot + 1) & (SLOTS - 1)
-    column.index[column.count] = column.last
-    column.count += 1
-
-
-cdef int grow(Buffer* buffer, Py_ssize_t more) except -1:
-    cdef Py_ssize_t room
-    cdef byte* fresh
-    if buffer.size + more <= buffer.room:
-        return 0
-    room = 2 * (buffer.size + more)
-    fresh = <byte*>realloc(buffer.at, room)
-    if fresh == NULL:
-        raise MemoryError
-    buffer.at, buffer.room = fresh, room
-    return 0
-
-
-cdef inline Py_ssize_t put_text(byte* at, Text text) noexcept nogil:
-    """Length and bytes; returns how many that is, at most ten more than the text."""
-    cdef Py_ssize_t left = text.size, used = 0
-    while left > 0x7F:
-        at[used] = <byte>(left & 0x7F | 0x80)
-        left >>= 7
-        used += 1
-    at[used] = <byte>left
-    memcpy(at + used + 1, text.at, text.size)
-    return used + 1 + text.size
-
-
-cdef inline void put_number(byte* at, unsigned long long number) noexcept nogil:
-    cdef int place
-    for place in range(8):
-        at[place] = <byte>(number >> (8 * place))
-
-
-cdef bytes low_bytes(Low* column):
-    """As `native.low_cardinality`."""
-    cdef Py_ssize_t most = 32 + column.count * 2, number, used
-    cdef bint wide = column.different > 256
-    cdef byte* out
-    if column.count == 0:
-        return b""
-    for number in range(column.different):
-        most += column.value[number].size + 10
-    out = <byte*>malloc(most)
-    if out == NULL:
-        raise MemoryError
-    try:
-        put_number(out, 512 | (1 if wide else 0))
-        put_number(out + 8, column.different)
-        used = 16
-        for number in range(column.different):
-            used += put_text(out + used, column.value[number])
-        put_number(out + used, column.count)
-        used += 8
-        for number in range(column.count):
-            out[used] = <byte>column.index[number]
-            used += 1
-            if wide:
-                out[used] = <byte>(column.index[number] >> 8)
-                used += 1
-        return PyBytes_FromStringAndSize(<const char*>out, used)
-    finally:
-        free(out)
-
-
-cdef bytes words(const unsigned long long* values, Py_ssize_t count):
-    """Little-endian, as the machines are that this is compiled for."""
-    return PyBytes_FromStringAndSize(<const char*>values, 8 * count)
-
-
 def columns(records, unsigned long long base):
     """The columns of the touches among `records`: how many rows, and the data of `LOW`, `TEXT`, `NUMBER`, `FLAG`, then
     ends of arrays and values of ``invalid_reasons``, then versions: `base` and the offset. None: take the Python way.
@@ -458,9 +200,7 @@ def columns(records, unsigned long long base):
     if len(records) > ROWS:
         return None
     for number in range(LOWS + 1):
-        lows[number].count = lows[number].different = 0
-        lows[number].last = 0
-        memset(lows[number].slot, 0, sizeof(lows[number].slot))
+        begin_low(&lows[number], ROWS if number == LOWS else len(records))
     for number in range(TEXTS):
         buffers[number].size = 0
     for record in records:

@@ -28,7 +28,7 @@ from schemas.incarnations import incarnations
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders
-from sinks.clickhouse.fetched import placed, unwrap_touches
+from sinks.clickhouse.fetched import placed, unwrap_records
 from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.standing import TOPICS, Standing
@@ -55,13 +55,13 @@ class Pace:
     for `linger`.
     """
 
-    max_rows: int = 50_000
+    max_rows: int = 100_000
     max_bytes: int = 64 << 20
     min_wait: float = 0.1
     max_wait: float = 1.0
     patience: float = 2.0
     linger: float = 0.05
-    chunk: int = 2_000
+    chunk: int = 4_000
 
     def wait(self, insert_s: float) -> float:
         """How long a batch waits where the last insert took `insert_s`."""
@@ -142,7 +142,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await admin.start()
             await incarnations(admin, TOPICS)
             await consumer.start()
-            unwrap_touches(consumer)
+            unwrap_records(consumer)
             consumer.subscribe(TOPICS, listener=self)
             log.info(
                 "sink_started",
@@ -197,7 +197,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         """Encode what was fetched and add it to the batch."""
         if self._draining:
             return
-        by_topic: dict[str, list[Any]] = {}
+        chunks: dict[tuple[str, int | None], list[Any]] = {}
         now = time.monotonic()
         for partition, records in fetched.items():
             expected = self._next.get(partition)
@@ -213,11 +213,13 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._next[partition] = position
             self._batch.reach(partition, expected, position, records[0].timestamp, now)
             self._batch.records += len(records)
-            by_topic.setdefault(partition.topic, []).extend(records)
-        for topic, records in by_topic.items():
+            # A pane's partition is part of its identity; everything else goes together.
+            number = partition.partition if partition.topic == "panes" else None
+            chunks.setdefault((partition.topic, number), []).extend(records)
+        for (topic, number), records in chunks.items():
             generation = self._standing.generations[topic]
             self._metrics.records.labels(topic).inc(len(records))
-            blocks, rejected = decoders.encode(topic, records, generation)
+            blocks, rejected = decoders.encode(topic, records, generation, number)
             for block in blocks:
                 self._batch.add(block)
             if rejected:

@@ -24,16 +24,27 @@ from sinks.clickhouse.outputs import Pane, Touch, columns_of, read_pane, read_to
 TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
 """Other types on ``touches`` (consent, verdict) are the worker's state."""
 
-try:
-    compiled: Any = importlib.import_module("sinks.clickhouse._touches")
-except ImportError:
-    compiled = None
+
+def _compiled(name: str) -> Any:
+    try:
+        return importlib.import_module(f"sinks.clickhouse.{name}")
+    except ImportError:
+        return None
+
+
+compiled: Any = _compiled("_touches")
 """The compiled twin of `plain_touches`; None where it was not compiled."""
+compiled_panes: Any = _compiled("_panes")
+"""The compiled twin of `plain_panes`; None where it was not compiled."""
 
 _OFFSET_BITS: Final = 48
 _LAST: Final = 1 << 63
 _ENTRY: TypeAdapter[SiteEntry | CampaignEntry] = TypeAdapter(Entry)
 _DIMENSIONS: Final = ("channel", "campaign", "partner", "variant", "audience", "currency")
+_MEASURES: Final = (
+    *("conversions", "revenue", "conversions_pending"),
+    *("revenue_pending", "conversions_rejected", "revenue_rejected"),
+)
 
 
 class Record(Protocol):
@@ -66,16 +77,21 @@ Decoder = Callable[[Sequence[Any], int], Encoded]
 """(records of one topic, the topic's generation) -> block."""
 
 
-def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list[Encoded], list[Reject]]:
-    """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in one."""
+def encode(
+    topic: str, records: Sequence[Record], generation: int, partition: int | None = None
+) -> tuple[list[Encoded], list[Reject]]:
+    """The blocks for `records` of `topic`, and the records that cannot be read; never raises for what is in one.
+
+    `partition` is where all of them lie; it must be stated for records of ``panes`` that do not know that themselves.
+    """
     try:
-        block = DECODERS[topic](records, generation)
+        block = panes(records, generation, partition) if topic == "panes" else DECODERS[topic](records, generation)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, msgspec.DecodeError) as error:
         if len(records) == 1:
             return [], [Reject(records[0], f"{type(error).__name__}: {error}"[:500])]
         middle = len(records) // 2
-        first, first_rejects = encode(topic, records[:middle], generation)
-        second, second_rejects = encode(topic, records[middle:], generation)
+        first, first_rejects = encode(topic, records[:middle], generation, partition)
+        second, second_rejects = encode(topic, records[middle:], generation, partition)
         return first + second, first_rejects + second_rejects
     return ([block] if block.rows else []), []
 
@@ -83,14 +99,19 @@ def encode(topic: str, records: Sequence[Record], generation: int) -> tuple[list
 def touches(records: Sequence[Record], generation: int) -> Encoded:
     """``touches`` -> touches_rows, by the compiled twin where there is one and it takes them."""
     if compiled is not None:
-        try:
-            found = compiled.columns(records, generation << _OFFSET_BITS)
-        except (ValueError, TypeError, AttributeError, OverflowError, msgspec.DecodeError):
-            # The Python way says what is wrong, and with which.
-            found = None
+        found = _columns(compiled, records, generation)
         if found is not None:
             return _ready_touches(*found)
     return plain_touches(records, generation)
+
+
+def _columns(twin: Any, records: Sequence[Record], generation: int) -> tuple[int, list[bytes]] | None:
+    """What a compiled twin makes of `records`; None: take the Python way, which says what is wrong, and with which."""
+    try:
+        found: tuple[int, list[bytes]] | None = twin.columns(records, generation << _OFFSET_BITS)
+    except (ValueError, TypeError, AttributeError, OverflowError, msgspec.DecodeError):
+        return None
+    return found
 
 
 def _ready_touches(rows: int, data: list[bytes]) -> Encoded:
@@ -228,8 +249,46 @@ def orders(records: Sequence[Record], generation: int) -> Encoded:
     return block.encoded()
 
 
-def panes(records: Sequence[Record], generation: int) -> Encoded:
-    """``panes`` -> panes_rows; the record's partition is part of the identity."""
+def panes(records: Sequence[Record], generation: int, partition: int | None = None) -> Encoded:
+    """``panes`` -> panes_rows; where a record lies (`partition`, or what it says itself) is part of the identity."""
+    if compiled_panes is not None:
+        found = _columns(compiled_panes, records, generation)
+        if found is not None:
+            return _ready_panes(*found, _partitions(records, partition))
+    return plain_panes(records, generation, partition)
+
+
+def _partitions(records: Sequence[Record], partition: int | None) -> list[int]:
+    """Where each record lies that has a value."""
+    if partition is None:
+        return [record.partition for record in records if record.value is not None]
+    return [partition] * sum(record.value is not None for record in records)
+
+
+def _ready_panes(rows: int, data: list[bytes], partitions: list[int]) -> Encoded:
+    block = Block("panes_rows", rows)
+    if not rows:
+        return block.encoded()
+    columns = iter(data)
+    lows = {name: next(columns) for name in compiled_panes.LOW}
+    block.ready("site", "LowCardinality(String)", lows["site"], rows)
+    block.ready("minute", SECOND, next(columns), rows)
+    for name in _DIMENSIONS:
+        block.ready(name, "LowCardinality(String)", lows[name], rows)
+    block.number("partition", "UInt16", partitions)
+    for name in ("impressions", "clicks", "landings", "invalid"):
+        block.ready(name, "Int64", next(columns), rows)
+    block.ready("cost", MONEY, next(columns), rows)
+    ends = next(columns)
+    block.ready("models.model", "Array(LowCardinality(String))", ends + next(columns), rows)
+    for name in _MEASURES:
+        block.ready(f"models.{name}", f"Array({MONEY})", ends + next(columns), rows)
+    block.ready("ver", "UInt64", next(columns), rows)
+    return block.encoded()
+
+
+def plain_panes(records: Sequence[Record], generation: int, partition: int | None = None) -> Encoded:
+    """As `panes`, in Python."""
     base = generation << _OFFSET_BITS
     taken = [record for record in records if record.value is not None]
     rows = [read_pane(record.value or b"") for record in taken]
@@ -241,7 +300,7 @@ def panes(records: Sequence[Record], generation: int) -> Encoded:
     block.number("minute", SECOND, [60 * minute for minute in columns["minute"]])
     for name in _DIMENSIONS:
         block.low(name, columns[name])
-    block.number("partition", "UInt16", [record.partition for record in taken])
+    block.number("partition", "UInt16", _partitions(taken, partition))
     for name in ("impressions", "clicks", "landings", "invalid"):
         block.number(name, "Int64", columns[name])
     block.number("cost", MONEY, columns["cost_micros"])
@@ -250,18 +309,7 @@ def panes(records: Sequence[Record], generation: int) -> Encoded:
     values = list(chain.from_iterable(model.values() for model in models if model))
     block.low_array("models.model", lengths, list(chain.from_iterable(models)))
     measures = zip(*values, strict=True) if values else [()] * 6
-    for name, measure in zip(
-        (
-            "conversions",
-            "revenue",
-            "conversions_pending",
-            "revenue_pending",
-            "conversions_rejected",
-            "revenue_rejected",
-        ),
-        measures,
-        strict=True,
-    ):
+    for name, measure in zip(_MEASURES, measures, strict=True):
         block.number_array(f"models.{name}", MONEY, lengths, measure)
     block.number("ver", "UInt64", [base + record.offset for record in taken])
     return block.encoded()

@@ -1,6 +1,6 @@
-"""Touches as Kafka's client decodes them, without the copy that it makes of each record by itself.
+"""Records as Kafka's client decodes them, without the copy that it makes of each by itself.
 
-Rule: only ``touches``, nearly all that the sink reads, come so: they have offset, time stamp, key, value and headers,
+Rule: those of `BARE`, nearly all that the sink reads, come so: they have offset, time stamp, key, value and headers,
 and know neither topic nor partition (`placed` tells them, for the few that need to). aiokafka (0.14.0) copies each
 record into a ``ConsumerRecord``, which takes as long as to read it.
 """
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
-_PLAIN: Final = "touches"
+BARE: Final = frozenset(("touches", "panes", "attributions", "orders"))
+"""Topics whose records come bare."""
 
 
 class Placed(NamedTuple):
@@ -30,8 +31,8 @@ class Placed(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-def unwrap_touches(consumer: AIOKafkaConsumer) -> None:
-    """Have a started `consumer` return records of ``touches`` as they are decoded."""
+def unwrap_records(consumer: AIOKafkaConsumer) -> None:
+    """Have a started `consumer` return records of `BARE` topics as they are decoded."""
     fetcher = consumer._fetcher  # noqa: SLF001
     fetcher._records = _Fetched(fetcher._records)  # noqa: SLF001
 
@@ -51,7 +52,7 @@ class _Fetched(OrderedDict[Any, Any]):
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         decoder = getattr(fetched, "_partition_records", None)  # None: an error
-        if decoder is not None and tp.topic == _PLAIN:
+        if decoder is not None and tp.topic in BARE:
             decoder._consumer_record = _as_it_is  # noqa: SLF001
         super().__setitem__(tp, fetched)
 

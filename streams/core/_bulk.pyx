@@ -153,3 +153,22 @@ cpdef sum_series(dict table, tuple series, list numbers, bint taken):
         if number:
             return
     del table[series]
+
+
+cpdef settle_series(list entries, Py_ssize_t start, Py_ssize_t end, long long minute, tuple lengths, tuple tables):
+    """Add ((minute, site, channel, campaign, currency), numbers) to the tables of the windows that reach back so far."""
+    cdef tuple entry, key, series
+    cdef long long age
+    cdef Py_ssize_t at, place
+    for at in range(start, end):
+        entry = <tuple>entries[at]
+        key = <tuple>entry[0]
+        age = minute - <long long>key[0]
+        if age < 0:
+            continue
+        series = None
+        for place in range(len(lengths)):
+            if age < <long long>lengths[place]:
+                if series is None:
+                    series = (key[1], key[2], key[3], key[4])
+                sum_series(<dict>tables[place], series, <list>entry[1], False)

@@ -547,6 +547,34 @@ cpdef read_all(records, registry, int partitions, int partition, list read, odd)
             read.append((record, plain, plain.visitor, plain.key))
 
 
+cpdef tuple look_ups(list read):
+    """As `streams.core.clicks._look_ups`."""
+    cdef tuple entry
+    cdef list keys = []
+    cdef list odd = []
+    cdef dict visitors = {}
+    for entry in read:
+        keys.append(entry[3])
+        visitors[entry[2]] = None
+        if type(entry[1]) is not Plain:
+            odd.append(entry)
+    cdef list named = list(visitors)
+    for visitor in named:
+        keys.append(<bytes>visitor + b"m")
+    return keys, named, odd
+
+
+cpdef set marked_among(list visitors, list found, Py_ssize_t start, dict together):
+    """As `streams.core.clicks._marked_among`."""
+    cdef set marked = set()
+    cdef Py_ssize_t at
+    for at in range(len(visitors)):
+        visitor = visitors[at]
+        if found[start + at] is not None or visitor in together:
+            marked.add(visitor)
+    return marked
+
+
 cpdef tuple settle(
     list read, list found, set marked, dict puts, dict waiting, list touches, dict changes, odd
 ):
@@ -606,6 +634,23 @@ cpdef bytes pane_value(long long minute, bytes names, list numbers, bytes old):
         out = put_signed(put(out + 1, counter[at]), totals[at])
     memcpy(out, b',"models":{}}', 13)
     return PyBytes_FromStringAndSize(<const char*>value_buffer, out + 13 - value_buffer)
+
+
+cpdef emit_panes(list changed, list placed, list olds, dict puts, list outputs, odd):
+    """As `streams.core.panes._emit`."""
+    cdef Py_ssize_t at
+    cdef tuple place, pane, texts
+    for at in range(len(changed)):
+        pane = <tuple>changed[at]
+        place = <tuple>placed[at]
+        texts = <tuple>place[0]
+        minute = (<tuple>pane[0])[0]
+        old = olds[at]
+        value = pane_value(minute, texts[1], pane[1], old)
+        if value is None:
+            value = odd(minute, texts[1], pane[1], old)
+        puts[place[2]] = value
+        outputs.append((place[1], value, [("k", place[2])], None))
 
 
 cdef inline const byte* number_before(const byte* start, const byte* end, long long* total) noexcept nogil:

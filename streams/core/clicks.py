@@ -82,11 +82,11 @@ class _Batch:
         else:
             for record in records:
                 self._read_one(record)
-        visitors = list({visitor for _, _, visitor, _ in read})
-        found = view.get_many([*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)])
-        marks = found[len(read) :]
-        marked = self.marked = {v for v, m in zip(visitors, marks, strict=True) if m is not None or v in self.together}
-        marked.update(v for _, event, v, _ in read if type(event) is dict and event["type"] in STATEMENTS)
+        keys, visitors, odd = (_look_ups if compiled is None else compiled.look_ups)(read)
+        found = view.get_many(keys)
+        marked_among = _marked_among if compiled is None else compiled.marked_among
+        marked = self.marked = marked_among(visitors, found, len(read), self.together)
+        marked.update(visitor for _, event, visitor, _ in odd if event["type"] in STATEMENTS)
         if compiled is not None:
             touches = outcome.into("touches", scope.partition)
             taken, latest = compiled.settle(
@@ -140,6 +140,19 @@ class _Batch:
         outcome.invalid.update(reasons)
         add_touch(outcome.pane_changes, touch)
         outcome.state("touches", touch["visitor_id"].encode(), key, dumps(touch))
+
+
+def _look_ups(read: list[_Read]) -> tuple[list[bytes], list[bytes], list[_Read]]:
+    """The state keys of what was read, then those of its visitors' marks; the visitors; what is no plain touch."""
+    visitors = list(dict.fromkeys(visitor for _, _, visitor, _ in read))
+    return [*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)], visitors, read
+
+
+def _marked_among(
+    visitors: list[bytes], found: list[bytes | None], start: int, together: dict[bytes, Any]
+) -> set[bytes]:
+    """Those of `visitors` whose mark was found, from `start` on, or of whom events are put aside already."""
+    return {v for v, mark in zip(visitors, found[start:], strict=True) if mark is not None or v in together}
 
 
 def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:

@@ -19,7 +19,7 @@ from streams.core.state import pane_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.core.outcome import Outcome
+    from streams.core.outcome import Outcome, Output
     from streams.core.state import View
 
 MINUTE_MS: Final = 60_000
@@ -43,6 +43,10 @@ WIDTH: Final = len(TRAFFIC) + len(KPIS) * len(MODELS)
 
 _DIMENSIONS: Final = ("site", "channel", "campaign", "partner", "variant", "audience", "currency")
 """Of a pane, after its minute."""
+
+
+Place = tuple[tuple[bytes, bytes], bytes, bytes]
+"""A pane's dimensions as texts (see `texts_of`), its key, and its key in the state."""
 
 
 def add_touch(changes: dict[Any, list[int]], touch: dict[str, Any], sign: int = 1) -> None:
@@ -112,17 +116,28 @@ def emit_panes(outcome: Outcome, view: View) -> None:
         return
     placed = _places(changed) if bulk is None else bulk.pane_keys(changed, texts_of)
     outputs, puts = outcome.into("panes", outcome.scope.partition), outcome.puts
-    pane_value = write_value if compiled is None else compiled.pane_value
     olds = view.get_many([state_key for _, _, state_key in placed])
-    for (dimensions, numbers), (text, key, state_key), old in zip(changed, placed, olds, strict=True):
-        value = pane_value(dimensions[0], text[1], numbers, old)
-        if value is None:
-            value = write_value(dimensions[0], text[1], numbers, old)
+    if compiled is not None:
+        compiled.emit_panes(changed, placed, olds, puts, outputs, write_value)
+    else:
+        _emit(changed, placed, olds, puts, outputs)
+
+
+def _emit(
+    changed: list[tuple[Any, list[int]]],
+    placed: list[Place],
+    olds: list[bytes | None],
+    puts: dict[bytes, bytes],
+    outputs: list[Output],
+) -> None:
+    """Put and send each pane."""
+    for (dimensions, numbers), (texts, key, state_key), old in zip(changed, placed, olds, strict=True):
+        value = write_value(dimensions[0], texts[1], numbers, old)
         puts[state_key] = value
         outputs.append((key, value, [("k", state_key)], None))
 
 
-def _places(changed: Sequence[tuple[Any, list[int]]]) -> list[tuple[tuple[bytes, bytes], bytes, bytes]]:
+def _places(changed: Sequence[tuple[Any, list[int]]]) -> list[Place]:
     """Of each pane by its dimensions: these as texts, its key, and its key in the state."""
     found = []
     for (minute, *names), _ in changed:

@@ -218,12 +218,11 @@ class Units:
             opened = {number: unit for number, unit in self._units.items() if unit.state is State.OPEN}
             self.windows.units = {n: unit.windows for n, unit in opened.items() if unit.windows is not None}
             tps = [TopicPartition(topic, number) for number in opened for topic in INPUTS]
-            if not tps:
-                continue
             asked = time.monotonic()
             try:
                 async with asyncio.timeout(_ANSWER_S):
-                    ends = await offsets.end_offsets(tps)
+                    # Also without a unit: one that lost its units while Kafka was away would never see it come back.
+                    ends = await offsets.end_offsets(tps) if tps else {}
                     known = await self._incarnations()
             except UnknownTopicOrPartitionError as error:
                 self._missing = str(error)

@@ -37,6 +37,7 @@ Series = tuple[str, str, str, str]
 """site, channel, campaign, currency"""
 Page = list[tuple[bytes, bytes]]
 _COST: Final = TRAFFIC.index("cost_micros")
+_LENGTHS: Final = tuple(WINDOWS.values())
 
 
 class UnitWindows:
@@ -128,6 +129,13 @@ class UnitWindows:
     def _settle(self) -> Iterator[None]:
         while self._pending:
             pending, self._pending = self._pending, {}
+            if bulk is not None and not self._covered:
+                entries = list(pending.items())
+                for start in range(0, len(entries), PIECE):
+                    end = min(start + PIECE, len(entries))
+                    bulk.settle_series(entries, start, end, self._minute, _LENGTHS, tuple(self.totals.values()))
+                    yield
+                continue
             for count, ((minute, *series), numbers) in enumerate(pending.items(), 1):
                 self._add(minute, (series[0], series[1], series[2], series[3]), numbers, self.totals)
                 if count % PIECE == 0:

@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.integration,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("servers"),
 ]
 
 BUY = "hw('conversion', {action: 'purchase', order_id: '%s', value: '49.90', currency: 'EUR'})"

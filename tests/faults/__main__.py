@@ -53,6 +53,7 @@ def main() -> None:
         report = asyncio.run(going)
     except HeadwaterError as error:
         sys.exit(f"faults: {error}")
+    print(f"events by {', '.join(f'{way} {number}' for way, number in report.ways.items())}")
     settled = sorted(report.settled) or [0.0]
     print(
         f"{report.events} events acknowledged, {report.deleted} of them deleted by a fault and reported;"

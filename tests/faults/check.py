@@ -1,4 +1,4 @@
-"""The verdict: is every acknowledged event there exactly once, and are all final rows those of an undisturbed run.
+"""The check: is every acknowledged event there exactly once, and are all final rows those of an undisturbed run.
 
 Rule: the undisturbed run is the reference model over what was acknowledged, crowd by crowd; Kafka's committed records
 and ClickHouse's views are each held against it, to the micro. Only sites that were told of since the last check are
@@ -8,7 +8,6 @@ looked at, at the end all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,45 +15,20 @@ from schemas.settings import Settings
 from sinks.clickhouse.connection import connect
 from streams.core.ids import conversion_id
 from streams.core.panes import KPIS
-from tests.faults.load import Group, Load, undisturbed
+from tests.faults.crowds import Group, undisturbed
+from tests.faults.load import Load
 from tests.faults.observed import Observed, parsed
-from tests.faults.views import View, kpis_view, letters_view, touches_view, traffic_view
+from tests.faults.spend import shown_spend, shown_traffic, statements
+from tests.faults.verdict import Verdict, compare, differences, summed
+from tests.faults.views import View, facts_view, kpis_view, letters_view, spend_view, touches_view, traffic_view
 from tests.faults.views import conversions as conversions_view
 from tests.faults.views import credits as credits_view
+from tests.faults.walks import look_up
 from tests.reference.compare import core_conversion, core_touch, expected_conversions, expected_touches
 from tests.reference.events import identity
 from tests.reference.model import Result
 
-SHOWN = 6
-"""Examples told of each kind of difference."""
 COUNTED = ("impressions", "clicks", "landings", "invalid")
-
-
-@dataclass
-class Verdict:
-    """Events lost and doubled, and every other difference, each as a line."""
-
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-    @property
-    def right(self) -> bool:
-        return not (self.lost or self.doubled or self.wrong)
-
-    def add(self, other: Verdict) -> None:
-        """Take over what another found and this one did not yet."""
-        for mine, theirs in ((self.lost, other.lost), (self.doubled, other.doubled), (self.wrong, other.wrong)):
-            mine += [line for line in theirs if line not in mine]
-
-    def lines(self) -> list[str]:
-        """What to print: the first of each kind."""
-        found = []
-        for name, lines in (("lost", self.lost), ("doubled", self.doubled), ("differs", self.wrong)):
-            found += [f"{name}: {line}" for line in lines[:SHOWN]]
-            if len(lines) > SHOWN:
-                found.append(f"{name}: ... and {len(lines) - SHOWN} more")
-        return found
 
 
 @dataclass
@@ -105,12 +79,12 @@ class Judge:
 
         Without `settings` ClickHouse is left out.
         """
+        verdict = Verdict(*look_up(self._load.walks, self._observed.recorded))
         some = self._load.groups if everything else self.unchecked()
         sites = sorted({site for group in some for site in group.sites})
         groups = [group for group in self._load.groups if group.sites & set(sites)]
         gone = self._deleted.gone(self._observed)
         results = [self._result(group, gone) for group in groups]
-        verdict = Verdict()
         self._events(verdict, groups, gone)
         views = self._kafka(verdict, results, set(sites))
         if settings is not None:
@@ -123,12 +97,12 @@ class Judge:
         with connect(settings) as client:
             for view in views:
                 found, repeated = view.read(client, sites)
-                verdict.wrong += [f"ClickHouse, {view.name}: {key} is there {n} times" for key, n in repeated.items()]
-                verdict.wrong += _differences(f"ClickHouse, {view.name}", view.expected, found)
+                verdict.doubled += [f"ClickHouse, {view.name}: {key} is there {n} times" for key, n in repeated.items()]
+                compare(verdict, f"ClickHouse, {view.name}", view.expected, found)
             letters = Counter()
             for (topic, _, _, payload, reason), count in self._observed.letters.items():
                 letters[topic, payload, reason] += count
-            verdict.wrong += _differences("ClickHouse, dead_letters", letters, letters_view(client))
+            compare(verdict, "ClickHouse, dead_letters", letters, letters_view(client))
 
     def _result(self, group: Group, gone: set[tuple]) -> Result:
         mine = frozenset(identity(event) for event in group.told) & gone
@@ -148,7 +122,9 @@ class Judge:
                     continue
                 letters, posted = refused.get(name, (0, 0))
                 if name not in turned_away:
-                    if letters:
+                    if letters < group.collisions[name]:
+                        verdict.lost.append(f"{name}: in dead-letters too seldom")
+                    elif letters > group.collisions[name]:
                         verdict.doubled.append(f"{name}: in dead-letters though it was to be accepted")
                     if not _is_kept(event, self._observed):
                         verdict.lost.append(f"{name}: in no output")
@@ -180,18 +156,18 @@ class Judge:
         touches = {key: row for result in results for key, row in expected_touches(result).items()}
         orders = {key: row for result in results for key, row in expected_conversions(result).items()}
         found = {key: core_touch(row) for key, row in observed.shown_touches(sites).items()}
-        verdict.wrong += _differences("touches", touches, found)
+        verdict.wrong += differences("touches", touches, found)
         attributions, wrong = observed.conversions(sites)
         verdict.wrong += wrong + observed.jumps
         for row in attributions.values():
             for model, listed in row["credits"].items():
                 if (sum(w for _, w, _ in listed), sum(v for _, _, v in listed)) != (1_000_000, row["value_micros"]):
                     verdict.wrong.append(f"credits of {row['conversion_id']} under {model} do not sum")
-        verdict.wrong += _differences(
+        verdict.wrong += differences(
             "attributions", orders, {key: core_conversion(row) for key, row in attributions.items()}
         )
-        traffic = _summed(result.traffic for result in results)
-        kpis = _summed(result.kpis for result in results)
+        traffic = summed(result.traffic for result in results)
+        kpis = summed(result.kpis for result in results)
         seen, credited = _panes(observed, sites)
         for key in traffic.keys() | seen.keys():
             for name in COUNTED:
@@ -200,18 +176,28 @@ class Judge:
                     verdict.doubled.append(f"panes: {surplus} {name} too many at {key}")
                 elif surplus < 0:
                     verdict.lost.append(f"panes: {-surplus} {name} missing at {key}")
-        verdict.wrong += _differences("panes, traffic", traffic, seen)
-        verdict.wrong += _differences("panes, kpis", kpis, credited)
+        verdict.wrong += differences("panes, traffic", traffic, seen)
+        verdict.wrong += differences("panes, kpis", kpis, credited)
+        spent = [record for record in observed.spend.values() if record["site"] in sites]
+        stated, wrong = statements(spent)
+        verdict.wrong += wrong
+        verdict.wrong += differences(
+            "spend", {key: row for result in results for key, row in result.spend.items()}, stated
+        )
         return [
             touches_view(touches),
-            conversions_view(orders),
+            conversions_view(orders, {name: observed.version(row) for name, row in attributions.items()}),
+            facts_view({fact for fact in observed.facts if fact[0] in sites}),
             credits_view(orders),
-            traffic_view(traffic),
+            traffic_view(summed(shown_traffic(result) for result in results)),
+            spend_view(summed(shown_spend(result) for result in results)),
             kpis_view(kpis),
         ]
 
 
 def _is_kept(event: dict, observed: Observed) -> bool:
+    if event["type"] == "cost":
+        return identity(event) in observed.stated
     if event["type"] not in {"conversion", "adjustment"}:
         return (event["site"], event["visitor_id"], event["event_id"]) in observed.touches
     about = event.get("conversion_event_id", event["event_id"])
@@ -230,32 +216,4 @@ def _panes(observed: Observed, sites: set[str]) -> tuple[dict, dict]:
         traffic.append({key: {name: record[name] for name in COUNTED} | {"cost": record["cost_micros"]}})
         for model, numbers in record["models"].items():
             kpis.append({(model, *key): dict(zip(KPIS, numbers, strict=True))})
-    return _summed(traffic), _summed(kpis)
-
-
-def _summed(tables: Iterable[dict]) -> dict:
-    """Tables of figures added up, without rows and figures of zero."""
-    total: dict[tuple, Counter] = {}
-    for table in tables:
-        for key, row in table.items():
-            mine = total.setdefault(key, Counter())
-            for name, number in row.items():
-                mine[name] += number
-    told = {key: {name: n for name, n in row.items() if n} for key, row in total.items()}
-    return {key: row for key, row in told.items() if row}
-
-
-def _differences(what: str, expected: dict, found: dict) -> list[str]:
-    lines = []
-    for key in sorted(expected.keys() | found.keys(), key=str):
-        wanted, there = expected.get(key), found.get(key)
-        if wanted != there:
-            lines.append(f"{what} {key}: {_told(wanted, there)}")
-    return lines
-
-
-def _told(wanted: object, there: object) -> str:
-    if isinstance(wanted, dict) and isinstance(there, dict):
-        names = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
-        return ", ".join(f"{name} is {there.get(name)!r}, not {wanted.get(name)!r}" for name in names)[:600]
-    return f"is {'missing' if there is None else there!r}, not {'there' if wanted is None else wanted!r}"[:600]
+    return summed(traffic), summed(kpis)

@@ -22,6 +22,7 @@ from typing import Self
 
 import aiohttp
 import psutil
+from pydantic import SecretStr
 
 from deploy.local.ports import HOST
 from deploy.local.probe import http_ok, kafka_answers, until
@@ -31,6 +32,8 @@ from schemas.settings import Settings
 from tests.faults.check import Deleted
 from tests.faults.observed import Observed
 from tests.faults.proxy import Door, Proxy
+from tests.faults.routes import COLLECTOR
+from tests.reference.events import KEYS
 
 PARTITIONS = 4
 READY_S = 60.0
@@ -55,10 +58,16 @@ class Field:
         self.proxy = await self._resources.enter_async_context(Proxy(lambda: self.stack.behind))
         self.door = await self._resources.enter_async_context(Door(lambda: self.stack.settings.clickhouse_port))
         self.stack = LocalStack(
-            Settings(data_dir=self.directory / "stack", partitions=PARTITIONS, worker_batch_events=60),
+            Settings(
+                data_dir=self.directory / "stack",
+                partitions=PARTITIONS,
+                worker_batch_events=60,
+                click_id_keys=SecretStr(",".join(f"{name}:{secret.decode()}" for name, secret in KEYS)),
+            ),
             workers=self.workers,
             more={
                 "worker": {"HEADWATER_KAFKA": f"{HOST}:{self.proxy.port}"},
+                "collector": COLLECTOR,
                 "sink": {"HEADWATER_CLICKHOUSE_PORT": str(self.door.port)},
             },
             through=self.proxy.port,

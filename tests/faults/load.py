@@ -1,8 +1,8 @@
-"""Load: visitors, their orders and what is said of them later, sent until acknowledged; and what was acknowledged.
+"""Load: visitors, orders, costs and what is said of them later, sent until acknowledged; and what was acknowledged.
 
-Rule: every event belongs to a crowd, whose visitors, orders and ids are its own, so what a crowd comes to is worked out
-from its own events alone. A crowd's events come over several rounds, repeats of earlier ones among them. Most are sent
-to the collector; some go straight to Kafka, some of these into a wrong partition, as another producer's would.
+Rule: a crowd's events (`tests.faults.crowds`) come over several rounds, repeats of earlier ones among them, by every
+route of the collector (`tests.faults.routes`); some go straight to Kafka, some of these into a wrong partition, as
+another producer's would. Beside them ad clicks are led on and told of by a network (`tests.faults.walks`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import orjson
@@ -21,82 +20,30 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.events import TOPIC_OF
-from streams.core.ids import mint_click_id, partition_of
-from streams.core.registry import Registry
+from streams.core.ids import partition_of
 from tests.faults.clients import opened
+from tests.faults.crowds import ENTRIES, WALKED, Group, crowd_events
+from tests.faults.routes import (
+    PATIENCE,
+    Message,
+    by_events,
+    by_file,
+    by_pixel,
+    by_postback,
+    fits_postback,
+    opened_session,
+    send,
+)
+from tests.faults.walks import Walk
 from tests.reference.cluster import key_of
-from tests.reference.crowds import STEPS, Crowd
-from tests.reference.events import CLICK_IDS, DAY, HOUR, KEYS, identity
-from tests.reference.model import Result, reference
+from tests.reference.events import identity
 
-SIZE = 40
-"""Events of a crowd, repeats not counted."""
 LIVES = (1, 2, 2, 3, 4)
 """Rounds over which a crowd's events come."""
-NAMES = ("visitor_id", "event_id", "order_id", "conversion_event_id", "touch_event_id")
-OWNERS = (("ann", "spring"), ("bob", "spring"), ("ann", "unheard-of"))
-"""Whose the click ids of `tests.reference.events` are."""
-AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 CONNECTIONS = 4
-PATIENCE = 120.0
-
-
-class NearCrowd(Crowd):
-    """A crowd of the last days, as the collector takes it: it knows no receipt and no sender's clock."""
-
-    def __init__(self, seed: int, size: int, now: int) -> None:
-        self.now = now
-        super().__init__(seed, size)
-
-    def _event(self, kind, latest):
-        chance = self.chance
-        time = self.now - 11 * HOUR - chance.choice([0, 0, 0, DAY, DAY + 1, 2 * DAY, 5 * DAY])
-        time += chance.choice(STEPS) + chance.choice([0, chance.choice(STEPS)])
-        if chance.random() < 0.03:
-            time = chance.choice([self.now + DAY, self.now - 400 * DAY])
-        prefix = chance.choice(["a", "Z", "é", "\U0001d4b3"])
-        return {
-            "type": kind,
-            "event_id": f"{prefix}{chance.randrange(self.ids)}",
-            "site": chance.choice(("shop.example", "shop.example", "plain.example")),
-            "time": time,
-        }
-
-    def _cost(self):
-        return self._touch()
-
-    def _registry(self):
-        return []
-
-
-def crowd_events(number: int, era: int, now: int) -> list[dict]:
-    """A crowd's events, repeats among them; `era` names its sites."""
-    found = []
-    swaps = [(b"shop.example", b"shop%d.example" % era), (b"plain.example", b"plain%d.example" % era)]
-    for place, (old, (visitor, campaign)) in enumerate(zip(CLICK_IDS, OWNERS, strict=True)):
-        swaps.append((old.encode(), mint_click_id(f"{visitor}~{number}", campaign, bytes([place]), KEYS).encode()))
-    for event in NearCrowd(number, SIZE, now).events:
-        if event.get("consent") == "denied" and event["type"] != "consent":
-            # The collector would take the visitor from it.
-            event["consent"] = "unknown"
-        event |= {name: f"{event[name]}~{number}" for name in NAMES if name in event}
-        event.pop("user_agent", None)
-        raw = orjson.dumps(event)
-        for old, new in swaps:
-            raw = raw.replace(old, new)
-        found.append(orjson.loads(raw))
-    return found
-
-
-@dataclass
-class Group:
-    """A crowd on its way: what is still to be sent, by round, and what was acknowledged."""
-
-    number: int
-    sites: frozenset[str]
-    now: int
-    waiting: list[list[dict]]
-    told: list[dict] = field(default_factory=list)
+LOST = 0.1
+"""So many answers do not reach the sender, who sends all of it again."""
+One = tuple[Group, dict]
 
 
 class Load:
@@ -105,15 +52,18 @@ class Load:
     def __init__(self, seed: int, url: str, kafka: str, partitions: int, *, rounds_an_era: int = 8) -> None:
         self.groups: list[Group] = []
         self.garbage: set[bytes] = set()
+        self.walks: list[Walk] = []
         self.attempts: Counter[tuple] = Counter()
         """How often an event was sent to the collector, answered or not."""
-        self.acknowledged = 0
+        self.ways: Counter[str] = Counter()
+        """Events acknowledged, by the route they came by."""
         self._chance = random.Random(seed)
         self._url = url
         self._kafka = kafka
         self._partitions = partitions
         self._eras = rounds_an_era
         self._round = 0
+        self._requests = 0
         self._numbers = iter(range(seed * 1_000_000, (seed + 1) * 1_000_000))
 
     async def send_round(self, crowds: int) -> int:
@@ -125,6 +75,7 @@ class Load:
             life = self._chance.choice(LIVES)
             sites = frozenset(event["site"] for event in events)
             self.groups.append(Group(number, sites, now, [events[start::life] for start in range(life)]))
+        walk = self._walk(now)
         self._round += 1
         events = [(group, event) for group in self.groups if group.waiting for event in group.waiting.pop(0)]
         self._chance.shuffle(events)
@@ -132,46 +83,94 @@ class Load:
         for one in events:
             (straight if self._chance.random() < 0.12 else posted).append(one)
         garbage = [b"\xff\x00garbage %d %d" % (self._round, place) for place in range(2)]
-        await asyncio.gather(self._post_all(posted), self._produce_all(straight, garbage))
-        self.acknowledged += len(events)
+        await asyncio.gather(self._post_all(posted, walk), self._produce_all(straight, garbage))
+        self.ways.update({"/c/": len(walk.clicks), "/postback": int(walk.postback)})
         return len(events)
 
-    async def _post_all(self, events: list[tuple[Group, dict]]) -> None:
-        batches = []
-        while events:
-            size = self._chance.choice((1, 2, 5, 20))
-            batches.append(events[:size])
-            events = events[size:]
-        left = iter(batches)
-        timeout = aiohttp.ClientTimeout(total=15)
-        async with aiohttp.ClientSession(self._url, timeout=timeout, headers={"user-agent": AGENT}) as session:
+    @property
+    def acknowledged(self) -> int:
+        """Events acknowledged in all."""
+        return self.ways.total()
+
+    def _walk(self, now: int) -> Walk:
+        """One more visitor, who is led on to this round's site."""
+        number = next(self._numbers)
+        site = WALKED[self._round % len(WALKED)]
+        group = Group(number, frozenset({site}), now, [])
+        self.groups.append(group)
+        self.walks.append(Walk(group, f"walker~{number}", site))
+        return self.walks[-1]
+
+    async def _post_all(self, events: list[One], walk: Walk) -> None:
+        async with opened_session() as session:
+            left = iter([partial(self._post, session, *one) for one in self._messages(events)])
 
             async def connection() -> None:
-                for batch in left:
-                    await self._post(session, batch)
+                for post in left:
+                    await post()
 
-            await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+            await asyncio.gather(
+                walk.go(session, self._url, lost=self._chance.random() < LOST),
+                *(connection() for _ in range(CONNECTIONS)),
+            )
 
-    async def _post(self, session: aiohttp.ClientSession, batch: list[tuple[Group, dict]]) -> None:
-        body = orjson.dumps([event for _, event in batch])
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            for _, event in batch:
-                self.attempts[identity(event)] += 1
-            problem = "no answer"
-            with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with session.post("/events", data=body, headers={"content-type": "application/json"}) as answer:
-                    text = await answer.read()
-                    problem = f"{answer.status} {text[:200]!r}"
-                    if answer.status == 202:
-                        break
-                    assert answer.status in {429, 500, 502, 503, 504}, problem
-            assert time.monotonic() < deadline, f"the collector acknowledged nothing for {PATIENCE} s: {problem}"
-            await asyncio.sleep(0.2)
-        for group, event in batch:
+    def _messages(self, events: list[One]) -> list[tuple[list[Group], Message]]:
+        """Requests that tell of `events`, by all routes, and whose events they are."""
+        waiting: dict[str, list[One]] = {"events": [], "costs": [], "conversions": []}
+        found = []
+        for group, event in events:
+            route = self._route(event)
+            if route == "postback":
+                found.append(([group], by_postback(event, self._chance, group.now)))
+            elif route == "pixel":
+                found.append(([group], by_pixel(event)))
+            else:
+                waiting[route].append((group, event))
+        for route, ones in waiting.items():
+            while ones:
+                size = self._chance.choice((1, 2, 5, 20))
+                groups, told = zip(*ones[:size], strict=True)
+                del ones[:size]
+                self._requests += 1
+                name = f"file-{self._requests}"
+                message = by_events(list(told)) if route == "events" else by_file(list(told), name, self._chance)
+                found.append((list(groups), message))
+        self._chance.shuffle(found)
+        return found
+
+    def _route(self, event: dict) -> str:
+        """By which route an event comes, of those that take it."""
+        luck = self._chance.random()
+        if event["type"] == "cost":
+            return "costs" if luck < 0.8 else "events"
+        if event["type"] in {"conversion", "adjustment"} and luck < 0.25:
+            return "conversions"
+        if fits_postback(event) and luck < 0.7:
+            return "postback"
+        return "pixel" if luck > 0.85 else "events"
+
+    async def _post(self, session: aiohttp.ClientSession, groups: list[Group], message: Message) -> None:
+        lost = self._chance.random() < LOST
+        await send(session, self._url, message, lambda: self.attempts.update(map(identity, message.events)), lost=lost)
+        for group, event in zip(groups, message.events, strict=True):
             group.told.append(event)
+        self.ways[message.path.partition("?")[0]] += len(groups)
 
-    async def _produce_all(self, events: list[tuple[Group, dict]], garbage: list[bytes]) -> None:
+    async def register(self) -> None:
+        """Write the registry's entries, and wait until the collector leads clicks on."""
+        records = [("campaigns", e.key.encode(), e.model_dump_json().encode(), None, None) for e in ENTRIES]
+        await self._produce(records)
+        deadline = time.monotonic() + PATIENCE
+        async with opened_session() as session:
+            while True:
+                # The first entry, which is written last.
+                async with session.head(f"{self._url}/c/walk?site={WALKED[0]}", allow_redirects=False) as answer:
+                    if answer.status == 302:
+                        return
+                assert time.monotonic() < deadline, f"the campaigns are not there after {PATIENCE} s"
+                await asyncio.sleep(0.1)
+
+    async def _produce_all(self, events: list[One], garbage: list[bytes]) -> None:
         """Events and garbage straight to Kafka, a third of the events into a wrong partition."""
         records = []
         for group, event in events:
@@ -179,6 +178,9 @@ class Load:
             topic = TOPIC_OF[event["type"]]
             records.append((topic, key.encode(), orjson.dumps(event), self._place(key), (group, event)))
         records += [("clicks", b"garbage", value, self._chance.randrange(self._partitions), None) for value in garbage]
+        await self._produce(records)
+
+    async def _produce(self, records: list[tuple]) -> None:
         deadline = time.monotonic() + PATIENCE
         while records:
             with suppress(KafkaError, OSError):
@@ -190,27 +192,15 @@ class Load:
                         topic, key, value, place, one = records[-1]
                         await producer.send_and_wait(topic, value, key=key, partition=place)
                         records.pop()
+                        if topic == "campaigns":
+                            continue
                         if one is None:
                             self.garbage.add(value)
                         else:
                             one[0].told.append(one[1])
+                            self.ways["Kafka"] += 1
             assert time.monotonic() < deadline, f"Kafka acknowledged nothing for {PATIENCE} s"
             await asyncio.sleep(0.2 if records else 0)
 
     def _place(self, key: str) -> int:
         return (partition_of(key, self._partitions) + (self._chance.random() < 0.3)) % self._partitions
-
-
-def undisturbed(group: Group, lost: Iterable[tuple]) -> tuple[Result, set[tuple]]:
-    """What the reference model makes of a group's acknowledged events, less those whose identity is in `lost`.
-
-    Also the identities of what it refuses: two sites may use one event id.
-    """
-    gone = set(lost)
-    events = [event | {"received_at": group.now} for event in group.told if identity(event) not in gone]
-    result = reference(events, Registry(()))
-    ids = {event_id for event_id, _ in result.refused}
-    refused = {
-        identity(event) for event in events if event["event_id"] in ids and reference([event], Registry(())).refused
-    }
-    return result, refused

@@ -13,8 +13,10 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import INPUTS, OUTPUTS
+from streams.core.attribution import differs
 from streams.core.ids import partition_of
 from tests.faults.clients import committed, opened
+from tests.faults.crowds import WALKED
 from tests.reference.cluster import key_of
 from tests.reference.events import identity
 from tests.reference.model import TOUCHES
@@ -30,8 +32,16 @@ class Observed:
         """(site, conversion id, event id) of all that `orders` holds."""
         self.attributions: dict[tuple, dict] = {}
         """By partition and key."""
+        self.versions: dict[str, Counter[tuple]] = defaultdict(Counter)
+        """Of each conversion, by partition and key."""
         self.panes: dict[tuple, dict] = {}
         """By partition and key."""
+        self.spend: dict[tuple, dict] = {}
+        """By partition and key."""
+        self.stated: set[tuple] = set()
+        """Identities of all statements of cost that `spend` holds or held."""
+        self.recorded: dict[str, list[dict]] = defaultdict(list)
+        """Input records of sites that clicks are led on to, by visitor."""
         self.letters: Counter[tuple] = Counter()
         """(topic, partition, offset, payload) of dead letters, and how often they are there."""
         self.letter_ids: set[str] = set()
@@ -54,6 +64,7 @@ class Observed:
             "orders": self._order,
             "attributions": self._attribution,
             "panes": self._pane,
+            "spend": self._statement,
             "dead-letters": self._letter,
             "clicks": self._input,
             "conversions": self._input,
@@ -116,13 +127,20 @@ class Observed:
         attribution = orjson.loads(record.value)
         key = (record.partition, record.key)
         old = self.attributions.get(key)
-        if attribution != old and attribution["version"] != (old["version"] + 1 if old else 1):
+        # What changes no credit, as when another event names the visitor, is no new version.
+        if attribution["version"] != (old["version"] + bool(differs(attribution, old)) if old else 1):
             before = old["version"] if old else "nothing"
             self.jumps.append(f"{attribution['conversion_id']}: version {attribution['version']} after {before}")
         self.attributions[key] = attribution
+        self.versions[attribution["conversion_id"]][key] = attribution["version"]
 
     def _pane(self, record) -> None:
         self.panes[record.partition, record.key] = orjson.loads(record.value)
+
+    def _statement(self, record) -> None:
+        spend = self.spend[record.partition, record.key] = orjson.loads(record.value)
+        said = spend["said"] | {"type": "cost", "site": spend["site"]}
+        self.stated.update(identity(said | {"event_id": event_id}) for event_id in spend["events"])
 
     def _letter(self, record) -> None:
         said = {name: value.decode() for name, value in record.headers}
@@ -136,10 +154,16 @@ class Observed:
 
     def _input(self, record) -> None:
         event = parsed(record.value)
+        if event is not None and event.get("site") in WALKED:
+            self.recorded[event["visitor_id"]].append(event)
         if event is not None and partition_of(key_of(event), self._partitions) == record.partition:
             self.places[identity(event)].add((record.topic, record.partition, record.offset))
 
     # ---- final rows
+
+    def version(self, attribution: dict) -> int:
+        """A conversion's version: what was said of it under each visitor."""
+        return self.versions[attribution["conversion_id"]].total()
 
     def shown_touches(self, sites) -> dict[tuple, dict]:
         """Touches of some sites."""

@@ -17,10 +17,11 @@ import aiohttp
 from aiokafka.errors import KafkaError
 
 from schemas.errors import HeadwaterError
-from tests.faults.check import Judge, Verdict
+from tests.faults.check import Judge
 from tests.faults.field import Field
 from tests.faults.load import Load
 from tests.faults.schedule import Planned, schedule
+from tests.faults.verdict import Verdict
 
 FAULT_S = 150.0
 """Longest that one fault may take."""
@@ -46,6 +47,8 @@ class Report:
 
     faults: int = 0
     events: int = 0
+    ways: dict[str, int] = field(default_factory=dict)
+    """Events by the route they came by."""
     deleted: int = 0
     repeated: int = 0
     """Dead letters of the collector's that are there again, under the same id."""
@@ -82,6 +85,7 @@ class Run:
         """All rounds, then everything once more from the beginning of what can still be read."""
         report = self.report
         try:
+            await self._bounded(self._load.register(), LOAD_S, "registry")
             for number, planned in enumerate(rounds, 1):
                 await self._round(number, planned)
                 if not report.right:
@@ -93,7 +97,7 @@ class Run:
                 report.verdict.add(await self._settle(everything=True))
         except Hung as error:
             report.hung = str(error)
-        report.events = self._load.acknowledged
+        report.events, report.ways = self._load.acknowledged, dict(sorted(self._load.ways.items()))
         report.repeated = self._field.observed.repeated
         report.deleted = len(self._field.deleted.gone(self._field.observed))
         return report

@@ -56,15 +56,25 @@ def touches_view(expected: dict) -> View:
     )
 
 
-def conversions(expected: dict) -> View:
-    """All conversions by id."""
+def conversions(expected: dict, versions: dict[str, int]) -> View:
+    """All conversions by id; `versions`: how often each was attributed, which is history, but Kafka's."""
     names = ("site", "visitor_id", "time", "action", "order_id", "status", "currency", "value", "value_reported")
     return View(
         "conversions",
-        {key: {name: row[name] for name in names} for key, row in expected.items()},
+        {key: {name: row[name] for name in names} | {"version": versions.get(key, 0)} for key, row in expected.items()},
         "SELECT conversion_id, site, visitor_id, toUnixTimestamp64Milli(time), action, order_id, status, currency,"
-        " value, value_reported FROM conversions WHERE site IN {sites:Array(String)}",
-        lambda row: (row[0], dict(zip(names, row[1:], strict=True))),
+        " value, value_reported, version FROM conversions WHERE site IN {sites:Array(String)}",
+        lambda row: (row[0], dict(zip((*names, "version"), row[1:], strict=True))),
+    )
+
+
+def facts_view(facts: set[tuple]) -> View:
+    """All events that tell of conversions, by (site, conversion, event id)."""
+    return View(
+        "facts",
+        dict.fromkeys(facts, 1),
+        "SELECT site, conversion_id, event_id FROM facts WHERE site IN {sites:Array(String)}",
+        lambda row: (row, 1),
     )
 
 
@@ -95,6 +105,19 @@ def traffic_view(expected: dict) -> View:
         f"SELECT {DIMENSIONS}, impressions, clicks, landings, invalid, cost"
         " FROM traffic WHERE site IN {sites:Array(String)}",
         lambda row: (tuple(row[:8]), _shown(names, row[8:])),
+    )
+
+
+def spend_view(expected: dict) -> View:
+    """Stated costs by all that is stated, an hour a row; two statements may say the same."""
+    names = ("cost", "clicks")
+    dimensions = "site, campaign, event_id, channel, partner, source, medium, ad_group, ad, variant, currency"
+    return View(
+        "spend",
+        expected,
+        f"SELECT {dimensions}, intDiv(toUnixTimestamp(minute), 60) AS place, sum(s.cost), sum(s.clicks)"
+        f" FROM spend AS s WHERE site IN {{sites:Array(String)}} GROUP BY {dimensions}, place",
+        lambda row: (tuple(row[:12]), _shown(names, row[12:])),
     )
 
 

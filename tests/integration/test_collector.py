@@ -132,9 +132,9 @@ async def tell_of_a_click(client: httpx.AsyncClient, kafka: str, click_id: str) 
     assert (cost.key, json.loads(cost.value)["campaign"]) == (b"spring", "spring")
 
 
-async def test_from_request_to_kafka(fresh_kafka: Node, tmp_path: Path) -> None:
+async def test_from_request_to_kafka(empty_kafka: Node, tmp_path: Path) -> None:
     """What is acknowledged is in Kafka: in its topic, in its key's partition, with what is refused beside it."""
-    kafka = fresh_kafka.address
+    kafka = empty_kafka.address
     await create_topics(kafka)
     await put(kafka, "campaigns", b"campaign/spring/shop/0", CAMPAIGN)
     async with running(kafka, tmp_path) as collector:
@@ -228,13 +228,13 @@ async def test_kafka_comes_and_goes(tmp_path: Path) -> None:
             assert accepted <= kept
 
 
-async def test_stops_in_order(fresh_kafka: Node, tmp_path: Path) -> None:
+async def test_stops_in_order(empty_kafka: Node, tmp_path: Path) -> None:
     """On SIGTERM a request in hand is answered once Kafka has its event; then the process ends, within five seconds."""
-    await create_topics(fresh_kafka.address)
-    async with running(fresh_kafka.address, tmp_path) as collector:
+    await create_topics(empty_kafka.address)
+    async with running(empty_kafka.address, tmp_path) as collector:
         assert await until(lambda: collector.answers("/readyz", 200), 20)
-        assert fresh_kafka.pid is not None
-        os.kill(fresh_kafka.pid, signal.SIGSTOP)
+        assert empty_kafka.pid is not None
+        os.kill(empty_kafka.pid, signal.SIGSTOP)
         try:
             request = asyncio.create_task(collector.client.post("/events", json=touch()))
 
@@ -252,11 +252,11 @@ async def test_stops_in_order(fresh_kafka: Node, tmp_path: Path) -> None:
 
             assert await until(closed, 2)
         finally:
-            os.kill(fresh_kafka.pid, signal.SIGCONT)
+            os.kill(empty_kafka.pid, signal.SIGCONT)
         assert (await request).status_code == 202
         assert await asyncio.wait_for(collector.process.wait(), 5) == 0
         assert time.monotonic() - began < 5
-        assert len(await contents(fresh_kafka.address, "clicks")) == 1
+        assert len(await contents(empty_kafka.address, "clicks")) == 1
 
 
 async def test_port_in_use(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from streams.cli.doctor import clickhouse, kafka
 from streams.cli.doctor.findings import Finding
 from streams.cli.topics import create_topics
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("doctor")]
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "fb6a3f0c2f5e"

@@ -24,7 +24,7 @@ from sinks.clickhouse.metrics import TABLES
 from tests.deploy.grafana import queries
 from tests.integration.observed import WORKERS, Observed, observed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("observed")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 WINDOW = {"site", "channel", "campaign", "window"}
 CONTRACT = {

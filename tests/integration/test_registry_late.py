@@ -51,11 +51,11 @@ VIEWS = {
 }
 
 
-async def test_entries_that_come_late_count_as_if_they_had_been_first(fresh_kafka, engine, tmp_path):
+async def test_entries_that_come_late_count_as_if_they_had_been_first(empty_kafka, engine, tmp_path):
     """A site and campaigns, each after touches, conversions and costs were done, and before others that go on."""
     entries = [SITE, *CAMPAIGNS]
     events = [_recent(event) for event in crowd_events(15, 40)]
-    address = fresh_kafka.address
+    address = empty_kafka.address
     settings = Settings(kafka=address, partitions=PARTITIONS)
     async with Bench(address) as bench, Worker(address, tmp_path) as worker:
         for number, entry in enumerate(([], CAMPAIGNS, [SITE])):

@@ -32,13 +32,13 @@ async def assert_exact(bench, events):
 
 
 @pytest.mark.faults
-async def test_two_workers_one_stopped_and_started(fresh_kafka, tmp_path):
+async def test_two_workers_one_stopped_and_started(empty_kafka, tmp_path):
     """Workers come and go under load: the rows stay exact, kept units stay open, partitions go on within seconds."""
     events = crowd_events(50, 40)
     async with (
-        Bench(fresh_kafka.address) as bench,
-        Worker(fresh_kafka.address, tmp_path, "a") as first,
-        Worker(fresh_kafka.address, tmp_path, "b") as second,
+        Bench(empty_kafka.address) as bench,
+        Worker(empty_kafka.address, tmp_path, "a") as first,
+        Worker(empty_kafka.address, tmp_path, "b") as second,
     ):
         await first.ready()
         await second.ready()
@@ -59,13 +59,13 @@ async def test_two_workers_one_stopped_and_started(fresh_kafka, tmp_path):
 
 
 @pytest.mark.faults
-async def test_zombie_is_fenced_and_gives_way(fresh_kafka, tmp_path):
+async def test_zombie_is_fenced_and_gives_way(empty_kafka, tmp_path):
     """A worker that slept past its session commits nothing more, closes its units and joins anew, without a fight."""
     events = crowd_events(50, 40)
     async with (
-        Bench(fresh_kafka.address) as bench,
-        Worker(fresh_kafka.address, tmp_path, "a") as sleeper,
-        Worker(fresh_kafka.address, tmp_path, "b") as other,
+        Bench(empty_kafka.address) as bench,
+        Worker(empty_kafka.address, tmp_path, "a") as sleeper,
+        Worker(empty_kafka.address, tmp_path, "b") as other,
     ):
         await sleeper.ready()
         await other.ready()
@@ -87,11 +87,11 @@ async def test_zombie_is_fenced_and_gives_way(fresh_kafka, tmp_path):
         assert len(other.events("unit_open")) <= before + PARTITIONS
 
 
-async def test_state_is_only_an_index(fresh_kafka, tmp_path):
+async def test_state_is_only_an_index(empty_kafka, tmp_path):
     """State deleted, put back from an older copy, or older than the log begins: rebuilt; deleted input is counted."""
     events = crowd_events(40, 30)
     old = tmp_path / "old"
-    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
+    async with Bench(empty_kafka.address) as bench, Worker(empty_kafka.address, tmp_path) as worker:
 
         async def run(some):
             await bench.send(some)
@@ -136,7 +136,7 @@ async def test_state_is_only_an_index(fresh_kafka, tmp_path):
         assert b"lost" not in values
 
 
-async def test_records_of_all_kinds(fresh_kafka, tmp_path):
+async def test_records_of_all_kinds(empty_kafka, tmp_path):
     """What cannot be taken ends in dead-letters with its bytes and where it was; neighbours count."""
     now = int(time.time() * 1000)
 
@@ -161,7 +161,7 @@ async def test_records_of_all_kinds(fresh_kafka, tmp_path):
         "too_large": [orjson.dumps(touch("ann", "p", padding="x" * 900_000)), b"y" * 1_100_000],
         "in_future": [orjson.dumps(touch("ann", "f", time="2999-01-01T00:00:00Z"))],
     }
-    async with Bench(fresh_kafka.address) as bench, Worker(fresh_kafka.address, tmp_path) as worker:
+    async with Bench(empty_kafka.address) as bench, Worker(empty_kafka.address, tmp_path) as worker:
         send = bench.producer.send
         count = 0
         for values in bad.values():
@@ -248,7 +248,7 @@ async def test_kafka_goes_away(fresh_kafka, tmp_path):
         await fresh_kafka.start()
 
 
-async def test_what_only_an_operator_can_mend_ends_it(fresh_kafka, tmp_path):
+async def test_what_only_an_operator_can_mend_ends_it(empty_kafka, tmp_path):
     """Another number of partitions, a port that is taken: one clear line, and an exit status that says so."""
 
     async def complaint(name, kafka, **settings):
@@ -258,13 +258,13 @@ async def test_what_only_an_operator_can_mend_ends_it(fresh_kafka, tmp_path):
             assert "Traceback" not in text
             return text.splitlines()[-1]
 
-    async with Bench(fresh_kafka.address), Worker(fresh_kafka.address, tmp_path, "right") as worker:
-        assert await complaint("other", fresh_kafka.address, partitions=PARTITIONS + 2) == (
+    async with Bench(empty_kafka.address), Worker(empty_kafka.address, tmp_path, "right") as worker:
+        assert await complaint("other", empty_kafka.address, partitions=PARTITIONS + 2) == (
             "headwater: topic clicks has 4 partitions, not 6 (HEADWATER_PARTITIONS); "
             "their number never changes in place"
         )
         await worker.ready()
-        assert (await complaint("taken", fresh_kafka.address, worker_metrics_port=worker.port)).startswith(
+        assert (await complaint("taken", empty_kafka.address, worker_metrics_port=worker.port)).startswith(
             "headwater: metrics cannot be served on 127.0.0.1:"
         )
 

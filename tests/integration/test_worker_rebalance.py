@@ -32,16 +32,16 @@ def partitions(worker: Worker) -> list[int]:
     return worker.events("partitions_assigned")[-1]["partitions"]
 
 
-async def test_who_is_killed_comes_back_and_who_stops_leaves(fresh_kafka, tmp_path):
+async def test_who_is_killed_comes_back_and_who_stops_leaves(empty_kafka, tmp_path):
     """Started again within its session, a worker has its partitions back, and nobody else pauses.
 
     One that stops is gone from the group when its process is; the others have its partitions, and keep their own open.
     """
     events = crowd_events(30, 40)
     async with (
-        Bench(fresh_kafka.address) as bench,
-        Worker(fresh_kafka.address, tmp_path, "a") as first,
-        Worker(fresh_kafka.address, tmp_path, "b") as second,
+        Bench(empty_kafka.address) as bench,
+        Worker(empty_kafka.address, tmp_path, "a") as first,
+        Worker(empty_kafka.address, tmp_path, "b") as second,
     ):
 
         async def shared():

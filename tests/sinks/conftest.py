@@ -1,4 +1,4 @@
-"""A real engine and a real Kafka for the sink's tests, one each for all; every test has a database of its own."""
+"""A real engine and a real Kafka for the sink's tests, one each for all; every test has an empty database to itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -30,6 +32,9 @@ class EngineProcess:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.port = 0
+        self.disturbed = 0
+        """How often it was killed, stopped or the like."""
+        self.database = Database(self)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,11 +56,13 @@ class EngineProcess:
     def send(self, number: int) -> None:
         """Send it a signal."""
         assert self._process is not None
+        self.disturbed += 1
         self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None:
+            self.disturbed += 1
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -80,18 +87,67 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         runner.run(node.stop())
 
 
+Seen = tuple[Sequence[Sequence[str]], Sequence[Sequence[Any]]]
+"""Name, definition and engine of every table and view; the migrations."""
+
+
+@dataclass
+class Database:
+    """A migrated database, emptied after each test: to create one takes thirty times as long.
+
+    A test that changes tables or views leaves none to the next, nor does one that disturbs the engine, in which
+    something may still be under way.
+    """
+
+    engine: EngineProcess
+    name: str = ""
+    _was: Seen = ((), ())
+
+    def settings(self) -> Settings:
+        """Where it is; it is made where there is none."""
+        found = Settings(clickhouse_port=self.engine.port, clickhouse_database=self.name or f"t{uuid.uuid4().hex}")
+        if not self.name:
+            migrate(found)
+            self.name = found.clickhouse_database
+            with connect(found) as client:
+                self._was = self._seen(client)
+        return found
+
+    def empty(self, settings: Settings, *, sure: bool) -> None:
+        """Remove all rows, or, where it is not `sure` to be as it was, all of it."""
+        name, self.name = self.name, ""
+        with connect(settings) as client:
+            known = {table for table, *_ in self._was[0]}
+            for table, *_ in self._seen(client)[0]:
+                if table not in known:
+                    client.command(f"DROP TABLE {table}")
+            if sure and self._seen(client) == self._was:
+                for table, _, engine in self._was[0]:
+                    if engine.endswith("MergeTree") and table != "schema_versions":
+                        client.command(f"TRUNCATE TABLE {table}")
+                self.name = name
+            else:
+                client.command(f"DROP DATABASE {name}")
+
+    @staticmethod
+    def _seen(client: Client) -> Seen:
+        tables = (
+            "SELECT name, create_table_query, engine FROM system.tables WHERE database = currentDatabase() ORDER BY 1"
+        )
+        versions = "SELECT version, md5 FROM schema_versions ORDER BY ALL"
+        return client.query(tables).result_rows, client.query(versions).result_rows
+
+
 @pytest.fixture
 def settings(engine: EngineProcess) -> Iterator[Settings]:
-    """Settings on a fresh, migrated database and an app name of its own."""
-    name = f"t{uuid.uuid4().hex}"
+    """Settings on an empty, migrated database and an app name of its own."""
     kept = {key: value for key, value in os.environ.items() if key.startswith("HEADWATER_")}
     for key in kept:
         del os.environ[key]
-    found = Settings(clickhouse_port=engine.port, clickhouse_database=name, app=name, sink_metrics_port=0)
-    migrate(found)
-    yield found
-    with connect(found) as client:
-        client.command(f"DROP DATABASE {name}")
+    here = engine.database.settings()
+    disturbed = engine.disturbed
+    yield here.model_copy(update={"app": f"t{uuid.uuid4().hex}", "sink_metrics_port": 0})
+    engine.database.empty(here, sure=engine.disturbed == disturbed)
     os.environ.update(kept)
 
 

@@ -162,14 +162,19 @@ class Kafka:
 
 
 class Batch:
-    """A batch that a producer fills."""
+    """Records on their way."""
 
-    def __init__(self):
-        self.records = []
+    def __init__(self, records):
+        self.records = records
 
-    def append(self, *, key, value, timestamp, headers):
-        self.records.append((key, value, headers, timestamp))
-        return self
+    def record_count(self):
+        return len(self.records)
+
+
+def batches_of(records, _now, _builder, *, transactional):
+    """In the place of `schemas.batches.batches_of`: all in one, as they are."""
+    assert transactional
+    return [Batch(records)]
 
 
 class Producer:
@@ -203,8 +208,7 @@ class Producer:
     async def begin_transaction(self):
         self._sent, self._offsets, self._stated = {}, {}, {}
 
-    def create_batch(self):
-        return Batch()
+    create_batch = None
 
     async def send_batch(self, batch, topic, *, partition):
         await self._ask()

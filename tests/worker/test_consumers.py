@@ -11,9 +11,11 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.kafka_clients import stop_consumer
-from streams.worker.consumers import return_batches
+from streams.worker.consumers import return_batches, unwrap_records
 
 
 class Client:
@@ -111,14 +113,19 @@ class Assigned:
         self.position = position
 
 
+def fetched(log, position, aborted=()):
+    """What aiokafka has of a `log` that was fetched from `position` on, and where its consumer stands."""
+    decoder = PartitionRecords(TP, MemoryRecords(log), list(aborted), position, None, None, False, READ_COMMITTED)
+    state = Assigned(position)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    return FetchResult(TP, assignment=assignment, partition_records=decoder, backoff=0), state
+
+
 def taken(log, position, aborted=()):
     """What a consumer that returns batches has of a fetched `log`: values by batch, and the position after each."""
     consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=OrderedDict()))
     return_batches(consumer)
-    decoder = PartitionRecords(TP, MemoryRecords(log), list(aborted), position, None, None, False, READ_COMMITTED)
-    state = Assigned(position)
-    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
-    found = FetchResult(TP, assignment=assignment, partition_records=decoder, backoff=0)
+    found, state = fetched(log, position, aborted)
     consumer._fetcher._records[TP] = found
     taken = []
     while batches := found.getall(1):
@@ -153,3 +160,46 @@ def test_a_batch_that_begins_before_the_position_comes_whole():
     found, position = taken(packed(0, [b"a", b"b"]), 1)
     assert [value for records, _ in found for _, value, _ in records] == [b"a", b"b"]
     assert position == 2
+
+
+@given(data=st.data())
+def test_single_records_come_as_from_aiokafka(data):
+    """Whatever is asked for at a time, and wherever it begins: the same ones, and the position where it has it."""
+    first = data.draw(st.integers(1, 5))
+    log, base, aborted = packed(0, [b"%d" % at for at in range(first)]), first, []
+    for count, kind in data.draw(st.lists(st.tuples(st.integers(1, 5), st.sampled_from("rrram")), max_size=8)):
+        if kind == "m":
+            log += marker(base, OTHER, committed=True)
+            base += 1
+            continue
+        log += packed(base, [b"%d" % (base + at) for at in range(count)], producer=ABORTED if kind == "a" else OTHER)
+        if kind == "a":
+            aborted.append((ABORTED, base))
+            log += marker(base + count, ABORTED, committed=False)
+            base += 1
+        base += count
+    # Kafka begins with the batch that holds the place that was asked for.
+    position = data.draw(st.integers(0, first - 1))
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=OrderedDict()))
+    unwrap_records(consumer)
+    (theirs, expected), (ours, found) = (fetched(log, position, aborted) for _ in range(2))
+    consumer._fetcher._records[TP] = ours
+    while theirs.has_more():
+        most = data.draw(st.none() | st.integers(1, 7))
+        wanted = [(record.offset, record.value) for record in theirs.getall(most)]
+        assert [(record.offset, record.value) for record in ours.getall(most)] == wanted
+        if wanted and most == len(wanted):
+            assert found.position == expected.position
+    assert (ours.has_more(), found.position) == (False, expected.position)
+
+
+def test_nothing_is_returned_after_a_seek():
+    """What was fetched before it is of no more use."""
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=OrderedDict()))
+    unwrap_records(consumer)
+    found, state = fetched(packed(0, [b"a", b"b", b"c"]), 0)
+    consumer._fetcher._records[TP] = found
+    assert [record.value for record in found.getall(1)] == [b"a"]
+    state.position = 0
+    assert found.getall(1) == []
+    assert not found.has_more()

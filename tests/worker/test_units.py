@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -85,4 +86,28 @@ async def test_a_unit_that_does_not_open_says_why(units):
     units._away = module.time.monotonic()
     units._units[1].state = State.OPEN
     assert units.ready() == (False, "Kafka has not answered for 0 s")
+    await units.stop()
+
+
+async def test_a_worker_without_units_notices_that_kafka_is_back(units, monkeypatch):
+    """It lost its partitions while it could not reach Kafka, and was given none again: it is ready all the same."""
+    answers, asked = [OSError("away")], asyncio.Event()
+
+    async def incarnations():
+        if answers:
+            raise answers.pop()
+        asked.set()
+        return {}
+
+    monkeypatch.setattr(module, "_WATCH_S", 0)
+    monkeypatch.setattr(units, "_incarnations", incarnations)
+    await units.assign(partitions())
+    units._away = module.time.monotonic()
+    watching = asyncio.create_task(units._watch_lag(None))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        while units._away is not None:
+            await asyncio.sleep(0)
+    assert units.ready() == (True, "ready")
+    watching.cancel()
     await units.stop()

@@ -22,7 +22,7 @@ from streams.worker.life import State
 from streams.worker.store import Store, open_store
 from streams.worker.unit import Unit
 from tests.reference.shop import T0, click, purchase
-from tests.worker.fake_kafka import PARTITION, Consumer, Kafka, Producer, at
+from tests.worker.fake_kafka import PARTITION, Consumer, Kafka, Producer, at, batches_of
 
 TOPICS = ("clicks", "conversions")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -199,6 +199,7 @@ class Quick:
         set_ = self._patch.setattr
         set_(restore, "AIOKafkaConsumer", lambda **_: Consumer(Quick.kafka))
         set_(restore, "return_batches", lambda _: None)
+        set_(transaction, "batches_of", batches_of)
         set_(transaction, "AIOKafkaProducer", lambda **_: Producer(Quick.kafka))
         set_(transaction, "DEADLINE_S", 0.02)
         set_(module, "FIRST_PAUSE_S", 0.001)

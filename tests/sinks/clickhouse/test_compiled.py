@@ -1,4 +1,4 @@
-"""The compiled touches and the Python code, held against each other: the same columns, byte for byte, or complaints."""
+"""Compiled touches and panes, and the Python code: the same columns, byte for byte, or the same complaints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks.clickhouse import decoders
-from sinks.clickhouse.decoders import encode, plain_touches, touches
-from tests.sinks.samples import Sample, touch
+from sinks.clickhouse.decoders import encode, panes, plain_panes, plain_touches, touches
+from tests.sinks.samples import Sample, pane, touch
 
 pytestmark = pytest.mark.skipif(decoders.compiled is None, reason="not compiled: no C compiler here")
 
@@ -38,21 +38,34 @@ FIELDS = st.fixed_dictionaries(
         ),
     },
 )
+WHOLE = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-1, 0, 1, 1.5, "1", None, 10**18, 2**64])
+MEASURES = st.lists(WHOLE, min_size=6, max_size=6) | st.lists(WHOLE, max_size=7)
+PANE_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("site", "channel", "campaign", "variant", "audience", "currency"), SHORT | st.none()),
+        "minute": st.integers(0, 80_000_000) | WHOLE,
+        **dict.fromkeys(("impressions", "landings", "invalid", "cost_micros"), WHOLE),
+        "models": st.dictionaries(SHORT, MEASURES, max_size=3) | st.sampled_from([None, [], {"a": {}}]),
+        "said": st.sampled_from([None, {"a": [1, True, {}]}, [[]], "é"]),
+    },
+)
 GONE = st.lists(st.sampled_from([*TEXTS, "type", "time", "valid", "invalid_reasons", "received_at"]), max_size=1)
 
 
-def records(values: list[bytes | None]) -> list[Sample]:
+def records(values: list[bytes | None], topic: str = "touches") -> list[Sample]:
     """Records of these values."""
-    return [Sample("touches", value, offset=7 * number) for number, value in enumerate(values)]
+    return [Sample(topic, value, offset=7 * number) for number, value in enumerate(values)]
 
 
-def both(values: list[bytes | None]) -> tuple[Any, Any]:
+def both(values: list[bytes | None], topic: str = "touches") -> tuple[Any, Any]:
     """What comes of the same records with and without the compiled twin."""
     found = []
-    for module in (decoders.compiled, None):
+    for touches_twin, panes_twin in ((decoders.compiled, decoders.compiled_panes), (None, None)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(decoders, "compiled", module)
-            blocks, rejects = encode("touches", records(values), 3)
+            patch.setattr(decoders, "compiled", touches_twin)
+            patch.setattr(decoders, "compiled_panes", panes_twin)
+            blocks, rejects = encode(topic, records(values, topic), 3, 5)
             found.append((blocks, [(reject.record.offset, reject.error) for reject in rejects]))
     return found[0], found[1]
 
@@ -89,8 +102,8 @@ def test_bytes_that_were_spoilt(spots: list[tuple[int, bytes, int]], fields: dic
 
 def test_thousands_of_different_values() -> None:
     """Wide indexes; more rows than the twin takes go the Python way."""
-    many = [orjson.dumps(touch(f"e{n}", campaign=f"c{n % 700}", invalid_reasons=[f"r{n % 300}"])) for n in range(5_000)]
-    for count in (255, 256, 257, 3_000, 4_096, 4_097, 5_000):
+    many = [orjson.dumps(touch(f"e{n}", campaign=f"c{n % 700}", invalid_reasons=[f"r{n % 300}"])) for n in range(8_193)]
+    for count in (255, 256, 257, 3_000, 8_192, 8_193):
         chunk = records([None, *many[:count]])
         assert touches(chunk, 1) == plain_touches(chunk, 1)
 
@@ -100,3 +113,40 @@ def test_nothing_but_statements_is_no_row() -> None:
     values = [orjson.dumps(touch(type=kind)) for kind in ("consent", "verdict")]
     compiled, plain = both(values)
     assert compiled == plain == ([], [])
+
+
+@given(st.lists(PANE_FIELDS, max_size=8), st.sampled_from([b"", b'"models":{"b":[1,2,3,4,5,6]},', b'"clicks":7,']))
+@settings(deadline=None)
+def test_panes_are_the_same_columns_and_the_same_complaints(chosen: list[dict[str, Any]], twice: bytes) -> None:
+    """Whatever is in the fields, be one there twice."""
+    values = [json.dumps(pane(**fields), separators=(",", ":"), ensure_ascii=False).encode() for fields in chosen]
+    good = orjson.dumps(pane(models={"linear": [1, -2, 3, 0, 0, 6]}))
+    repeated = b"{" + twice + good[1:]
+    compiled, plain = both([good, *values, repeated, None], "panes")
+    assert compiled == plain
+    assert compiled[0]
+
+
+@given(st.integers(0, 400), st.binary(max_size=2), st.integers(0, 3))
+@settings(deadline=None, max_examples=150)
+def test_a_pane_that_was_spoilt(at: int, put: bytes, cut: int) -> None:
+    """Its neighbours come through, and both say the same of it."""
+    good = orjson.dumps(pane(models={"linear": [1, -2, 3, 0, 0, 6], "last_touch": [0] * 6}))
+    place = at % (len(good) + 1)
+    compiled, plain = both([good, good[:place] + put + good[place + cut :], good], "panes")
+    assert compiled == plain
+
+
+def test_thousands_of_panes_and_models() -> None:
+    """More rows, models, or different models than the twin takes go the Python way."""
+    many = [orjson.dumps(pane(campaign=f"c{n % 700}", models={f"m{n % 300}": [n] * 6})) for n in range(8_193)]
+    full = orjson.dumps(pane(models={f"m{n}": [n] * 6 for n in range(20)}))
+    for chunk in (many[:255], many[:256], many[:257], many, [full] * 2, [full] * 2_000):
+        taken = records([None, *chunk], "panes")
+        assert panes(taken, 1) == plain_panes(taken, 1)
+
+
+def test_a_pane_lies_in_its_partition() -> None:
+    """Stated for all records, or by each: the same columns; and not those of another partition."""
+    taken = [Sample("panes", orjson.dumps(pane()), partition=3), Sample("panes", None, partition=3)]
+    assert encode("panes", taken, 1) == encode("panes", taken, 1, 3) != encode("panes", taken, 1, 4)
