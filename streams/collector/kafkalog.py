@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -28,6 +29,8 @@ from streams.core.ids import partition_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiokafka.structs import RecordMetadata
+
     from schemas.batches import Unsent
     from streams.collector.eventlog import Record
 
@@ -38,6 +41,9 @@ DEADLINE_S: Final = 5.0
 """Longest that a request waits for Kafka."""
 LINGER_S: Final = 0.005
 """How long records gather before they are sent."""
+BUSY_LINGER_S: Final = 0.01
+BUSY_RECORDS: Final = 24
+"""Where as many went at once, the next ones gather for longer: a batch costs the same whatever it holds."""
 BATCH_BYTES: Final = 512 * 1024
 PENDING_BYTES: Final = 64 * 1024 * 1024
 """Most that may wait for Kafka; beyond it events are refused at once (503), so memory stays flat."""
@@ -113,7 +119,8 @@ class KafkaLog:
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._worn = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._going: set[asyncio.Future[Any]] = set()
+        self._busy = False
         self._keeper: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -168,7 +175,7 @@ class KafkaLog:
             (batch.patient if patient else batch.waiters).append(waiter)
             waiters.append(waiter)
         if self._timer is None:
-            self._timer = self._loop.call_later(LINGER_S, self._flush)
+            self._timer = self._loop.call_later(self._linger(), self._flush)
         errors = [await waiter for waiter in waiters]
         for error in errors:
             if error is not None:
@@ -205,20 +212,39 @@ class KafkaLog:
         self._timer = None
         if self._producer is None:
             return
+        going = []
         for lanes in self._lanes.values():
             for lane in lanes:
                 if lane.sending is None and (batch := lane.take()) is not None:
                     lane.sending = batch
-                    task = asyncio.create_task(self._send(self._producer, lane, batch))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    going.append((lane, batch))
+        if going:
+            self._busy = sum(len(batch.records) for _, batch in going) >= BUSY_RECORDS
+            task = asyncio.create_task(self._send(self._producer, going))
+            self._going.add(task)
+            task.add_done_callback(self._going.discard)
 
-    async def _send(self, producer: AIOKafkaProducer, lane: _Lane, batch: _Batch) -> None:
+    async def _send(self, producer: AIOKafkaProducer, going: list[tuple[_Lane, _Batch]]) -> None:
+        for lane, batch in going:
+            (packed,) = batches_of(batch.records, 0, producer.create_batch)
+            try:
+                answer = await producer.send_batch(packed, lane.topic, partition=lane.partition)
+            except KafkaError as failure:
+                self._answered(producer, lane, batch, failure)
+            else:
+                self._going.add(answer)
+                answer.add_done_callback(partial(self._on_answer, producer, lane, batch))
+
+    def _on_answer(
+        self, producer: AIOKafkaProducer, lane: _Lane, batch: _Batch, answer: asyncio.Future[RecordMetadata]
+    ) -> None:
+        self._going.discard(answer)
+        self._answered(producer, lane, batch, KafkaError("cut off") if answer.cancelled() else answer.exception())
+
+    def _answered(self, producer: AIOKafkaProducer, lane: _Lane, batch: _Batch, failure: BaseException | None) -> None:
+        """Settle a batch that Kafka took, or did not, and see to its lane's next one."""
         error = None
-        (packed,) = batches_of(batch.records, 0, producer.create_batch)
-        try:
-            await (await producer.send_batch(packed, lane.topic, partition=lane.partition))
-        except KafkaError as failure:
+        if failure is not None:
             error = Unavailable(f"Kafka did not take an event: {failure!r}")
             error.__cause__ = failure
             if producer is self._producer:
@@ -232,7 +258,10 @@ class KafkaLog:
         if self._sent >= self._records_per_producer:
             self._worn.set()
         if (lane.full or lane.open is not None) and self._timer is None:
-            self._timer = self._loop.call_later(LINGER_S if not lane.full else 0, self._flush)
+            self._timer = self._loop.call_later(0 if lane.full else self._linger(), self._flush)
+
+    def _linger(self) -> float:
+        return BUSY_LINGER_S if self._busy else LINGER_S
 
     def _release(self, batch: _Batch, error: Unavailable | None) -> None:
         self._pending -= batch.size
@@ -333,8 +362,8 @@ class KafkaLog:
 
     async def _retire(self, producer: AIOKafkaProducer) -> None:
         """Let what is on its way arrive, briefly, then stop the producer."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+        if self._going:
+            await asyncio.wait(self._going, timeout=1.0)
         lost = Unavailable("the connection to Kafka was replaced")
         for lane in self._every_lane():
             sending, lane.sending = lane.sending, None
