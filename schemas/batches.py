@@ -32,6 +32,8 @@ BATCH_BYTES: Final = 900_000
 _ZSTD: Final = 4
 _TRANSACTIONAL: Final = 16
 _LEVEL: Final = 1
+_SMALL: Final = 600
+"""Bytes that it is not worth the 10 us to compress."""
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """Offset, length, leader epoch, magic, checksum, attributes, last offset, first and last time, producer's id and epoch,
 first sequence number, records."""
@@ -55,7 +57,7 @@ class PackedBatch:
 
     def __init__(self, records: bytes, count: int, first: int, latest: int, *, transactional: bool) -> None:
         """`first` and `latest` are timestamps in ms."""
-        packed = bytes(cramjam.zstd.compress(records, level=_LEVEL))
+        packed = bytes(cramjam.zstd.compress(records, level=_LEVEL)) if len(records) > _SMALL else records
         smaller = len(packed) < len(records)
         self._body = packed if smaller else records
         self._attributes = _ZSTD * smaller | _TRANSACTIONAL * transactional

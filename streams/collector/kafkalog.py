@@ -22,7 +22,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
 
-from schemas.batches import batches_of
+from schemas.batches import Headers, batches_of
 from schemas.errors import Unavailable
 from streams.core.ids import partition_of
 
@@ -54,8 +54,9 @@ RECORDS_PER_PRODUCER: Final = 1_000_000_000
 _SWEEP_S: Final = 0.25
 _PROBE_S: Final = 5.0
 _BACKOFF_S: Final = (0.2, 0.5, 1.0, 2.0)
-_OVERHEAD: Final = 64
-"""At least what a record takes beside its key and value, and a header beside its name and value."""
+_OVERHEAD: Final = 160
+"""What a record takes beside its key and value, on its way and in memory, and a header beside its name and value."""
+_NO_HEADERS: Final[Headers] = []
 
 
 @dataclass(slots=True)
@@ -194,7 +195,7 @@ class KafkaLog:
         size = len(value) + _OVERHEAD
         if encoded is not None:
             size += len(encoded)
-        for name, content in headers or ():
+        for name, content in headers or _NO_HEADERS:
             size += len(name) + len(content) + _OVERHEAD
         batch = lane.open
         if batch is not None and batch.size + size > BATCH_BYTES:
@@ -202,7 +203,7 @@ class KafkaLog:
             batch = None
         if batch is None:
             batch = lane.open = _Batch(self._loop.time())
-        batch.records.append((encoded, value, headers or [], time))
+        batch.records.append((encoded, value, headers or _NO_HEADERS, time))
         batch.size += size
         self._pending += size
         return batch
