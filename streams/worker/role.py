@@ -43,10 +43,10 @@ log = structlog.get_logger()
 RETRY_S: Final = 2.0
 """Between two attempts to reach Kafka at the start."""
 WATCH_S: Final = 1.0
-TIDY_LOOKS: Final = 10
-"""After so many looks at itself, garbage in cycles is looked for."""
-TIDY_ALL_LOOKS: Final = 300
-"""The same, among all there is."""
+FEW_OBJECTS: Final = 5_000
+"""Fewer new ones are not worth a search for garbage."""
+MANY_OBJECTS: Final = 100_000
+"""With more of them there is a batch in hand."""
 GC_THRESHOLD: Final = 3_000_000
 """Objects more than at the last search after which Python itself looks for garbage: more than two large batches."""
 STOP_S: Final = 8.0
@@ -132,13 +132,11 @@ class Worker:
         return ""
 
     async def _watch(self) -> None:
-        looks = 0
         while True:
             await asyncio.sleep(WATCH_S)
             self._readiness.watch(self.ready(), time.monotonic())
-            looks += 1
-            if looks % TIDY_LOOKS == 0:
-                gc.collect(2 if looks % TIDY_ALL_LOOKS == 0 else 1)
+            if FEW_OBJECTS < gc.get_count()[0] < MANY_OBJECTS:
+                gc.collect(1)
 
     async def _work(self) -> None:
         app = self._app = create_app(
@@ -151,7 +149,7 @@ class Worker:
         )
         app.finalize()
         # What lives as long as the process need not be looked at by every collection. Batches make very many objects
-        # and hardly a cycle: looking for those by their number took 5 % of the time, by the clock it takes none.
+        # and hardly a cycle: looking for those in the midst of a batch took 5 % of the time, between two it takes none.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
