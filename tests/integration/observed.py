@@ -33,6 +33,7 @@ from streams.simulator.sender import send
 from streams.simulator.shop import SITE, registry
 
 EVENTS = 4_000
+VISITS = 3
 WORKERS = 2
 
 
@@ -112,12 +113,24 @@ async def observed(directory: Path) -> AsyncIterator[Observed]:
             assert await until(partial(_all_up, watched, len(ports) - 1), 20)
             url = f"http://{settings.collector_host}:{settings.collector_port}"
             await send(simulation, url, now=lambda: time.time_ns() // 1_000_000)
-            expected = truth.touches + truth.conversions + refused
+            await asyncio.to_thread(visit, http, url)
+            expected = truth.touches + truth.conversions + refused + VISITS
             assert await until(partial(_arrived, watched, expected), 60)
             assert await until(partial(_counted, watched), 30)
             yield watched
         finally:
             await prometheus.stop(5)
+
+
+def visit(http: httpx.Client, url: str) -> None:
+    """Somebody comes just now: at night the simulated shop may have had nobody for an hour."""
+    now = time.time_ns() // 1_000_000
+    page = f"https://www.{SITE}.example/?utm_source=google&utm_medium=cpc"
+    visits = [
+        {"event_id": f"now-{n}", "type": "landing", "time": now, "site": SITE, "visitor_id": f"now-{n}", "url": page}
+        for n in range(VISITS)
+    ]
+    assert http.post(f"{url}/events", json=visits).json() == {"accepted": VISITS, "rejected": []}
 
 
 async def _all_up(watched: Observed, targets: int) -> bool:
