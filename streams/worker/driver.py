@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from mode.utils.futures import notify
 from streams.worker.consumers import unwrap_records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiokafka import AIOKafkaConsumer
 
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
     from streams.worker.rebalance import Rebalance
 
 MOST_OUTSTANDING: Final = 2
-"""Batches of one partition that are fetched and not yet done with."""
+"""Large batches of one partition that are fetched and not yet done with; of small ones it is one, so that what comes
+meanwhile is in the next one, and nothing waits in a queue of small transactions."""
+LARGE_BATCH: Final = 500
+"""Records of a batch that is work; a smaller one is somebody's click."""
+REST: Final = 4.0
+"""From the end of a small batch of a partition until the next one is fetched, so many times as long as such a batch
+takes: a transaction is work for Kafka however little is in it, and the slower it is, the fewer of them it needs."""
+LEAST_REST_S: Final = 0.05
+LONGEST_REST_S: Final = 0.25
+_WEIGHT: Final = 0.2
+"""Of the last small batch, in what such a batch takes."""
 FIRST_BATCH: Final = 5_000
 """Records of the first batches, until it is known how fast it goes here."""
 SMALLEST_BATCH: Final = 100
@@ -101,12 +112,17 @@ class Batch:
 
 @dataclass(slots=True)
 class _Course:
-    """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out."""
+    """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out.
+
+    `busy`: the last one was large, or as much was left behind it; `rests_until`: before that moment none is fetched.
+    """
 
     epoch: int
     start: int
     reached: int
     outstanding: int = 0
+    busy: bool = False
+    rests_until: float = 0.0
 
 
 class Flow:
@@ -116,9 +132,12 @@ class Flow:
     more: a batch that a rebalance threw away can hold nothing up.
     """
 
-    def __init__(self, most: int = FIRST_BATCH) -> None:
+    def __init__(self, most: int = FIRST_BATCH, clock: Callable[[], float] = time.monotonic) -> None:
         """`most`: no batch is to have more records."""
         self._most = most
+        self._clock = clock
+        self._takes = 0.0
+        """Seconds that a small batch takes."""
         self.size = min(most, FIRST_BATCH)
         """Records that are fetched at most at once: few where there are few, many where the worker is behind."""
         self._lock = threading.Lock()
@@ -146,9 +165,14 @@ class Flow:
             course = self._courses.get(tp)
             if course is not None and course.epoch == epoch:
                 course.outstanding -= 1
+                if not course.busy:
+                    rest = min(LONGEST_REST_S, max(LEAST_REST_S, REST * self._takes))
+                    course.rests_until = self._clock() + rest
 
     def pace(self, records: int, seconds: float) -> None:
         """A batch of so many records took so long; one that failed, as long as it may: it would fail again as large."""
+        if records <= LARGE_BATCH:
+            self._takes += (seconds - self._takes) * _WEIGHT
         if seconds > SLOW_S:
             self.size = max(min(SMALLEST_BATCH, self._most), min(self.size, records // 2))
         elif seconds < SLOW_S / 2 and records >= self.size:
@@ -173,9 +197,11 @@ class Flow:
                 self._courses[tp] = _Course(epoch, offset, offset)
 
     def ready(self, tp: TopicPartition) -> _Course | None:
-        """The course of `tp` where it is released and has not too many batches under way."""
+        """The course of `tp` where it is released, has not too many batches under way, and does not rest."""
         course = self._courses.get(tp)
-        return course if course is not None and course.outstanding < MOST_OUTSTANDING else None
+        if course is None or course.outstanding >= (MOST_OUTSTANDING if course.busy else 1):
+            return None
+        return course if self._clock() >= course.rests_until else None
 
     def passed(self, tp: TopicPartition, course: _Course, position: int) -> None:
         """The fetcher went on to `position` without finding a record."""
@@ -183,13 +209,17 @@ class Flow:
             if self._courses.get(tp) is course:
                 course.reached = position
 
-    def taken(self, tp: TopicPartition, course: _Course, position: int) -> bool:
-        """A batch that ends at `position` was fetched; False where `tp` has been released anew or held since."""
+    def taken(self, tp: TopicPartition, course: _Course, position: int, records: int) -> bool:
+        """A batch that ends at `position` was fetched; False where `tp` has been released anew or held since.
+
+        `records` are in it or, where these are more, left behind it.
+        """
         with self._lock:
             if self._courses.get(tp) is not course:
                 return False
             course.start = course.reached = position
             course.outstanding += 1
+            course.busy = records > LARGE_BATCH
             return True
 
 
@@ -251,9 +281,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
             # another than we left (Kafka deleted what was there), the batch starts where it was found.
             start = course.start if stood[tp] == course.reached else stood[tp]
             after = state.position if state.has_valid_position else records[-1].offset + 1
-            if flow.taken(tp, course, after):
+            highwater = state.highwater or after
+            if flow.taken(tp, course, after, max(len(records), highwater - after)):
                 first = records[0].offset if start is None else start
-                batches[tp] = [Batch(tp, records, first, after, course.epoch, state.highwater or after)]
+                batches[tp] = [Batch(tp, records, first, after, course.epoch, highwater)]
         self.app.rebalance.resumed()  # type: ignore[attr-defined] # as above
         return batches
 

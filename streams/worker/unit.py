@@ -26,6 +26,7 @@ from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
 from streams.core.review import RANGES, review
 from streams.worker import metrics
+from streams.worker.driver import LARGE_BATCH
 from streams.worker.life import State, Trouble, move
 from streams.worker.restore import Restorer
 from streams.worker.store import open_store, state_error
@@ -56,10 +57,6 @@ FIRST_SWEEP_MS: Final = 60_000
 SWEEP_EVERY_MS: Final = 6 * 3_600_000
 SWEEP_PAUSE_S: Final = 0.01
 """Between pages, which take some milliseconds each."""
-SPACING_S: Final = 0.05
-"""Between a commit and the next small batch: a transaction is work for Kafka, however little is in it."""
-LARGE_BATCH: Final = 500
-"""A batch of more records waits for its turn."""
 TURNS: Final = 2
 """Large batches under way in a process: one computes while one commits. A commit is several round trips, and each
 waits for whoever computes meanwhile."""
@@ -133,8 +130,6 @@ class Unit:
             with self._failing(batch):
                 lost = await self._continues(batch)
                 if lost is not None:
-                    if len(batch.records) <= LARGE_BATCH:
-                        await asyncio.sleep(self.last_commit + SPACING_S - time.monotonic())
                     async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
                         await self._process(batch)
                     metrics.LOST.inc(lost)

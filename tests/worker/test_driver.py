@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from streams.worker.driver import MOST_OUTSTANDING, Batch, Flow
+from streams.worker.driver import LARGE_BATCH, LEAST_REST_S, LONGEST_REST_S, MOST_OUTSTANDING, Batch, Flow
 
 TP = TopicPartition("clicks", 3)
 
@@ -68,30 +68,68 @@ def test_no_more_batches_than_are_taken_care_of():
     flow, course, epoch = released()
     for number in range(MOST_OUTSTANDING):
         assert flow.ready(TP) is course
-        assert flow.taken(TP, course, 11 + number)
+        assert flow.taken(TP, course, 11 + number, LARGE_BATCH + 1)
     assert flow.ready(TP) is None
     flow.done(TP, epoch)
     assert flow.ready(TP) is course
+
+
+def test_after_a_small_batch_its_partition_rests():
+    """One at a time, so that what comes meanwhile is in the next one; a large one, or one with much behind it, not."""
+    now = [0.0]
+    flow = Flow(clock=lambda: now[0])
+    epoch = flow.release(TP, 10)
+    flow.sought(TP, 10, epoch)
+    course = flow.ready(TP)
+    assert flow.taken(TP, course, 11, LARGE_BATCH)
+    assert flow.ready(TP) is None
+    now[0] = 5.0
+    flow.done(TP, epoch)
+    assert flow.ready(TP) is None
+    now[0] += LEAST_REST_S
+    assert flow.ready(TP) is course
+    assert flow.taken(TP, course, 12, LARGE_BATCH + 1)
+    assert flow.ready(TP) is course
+    flow.done(TP, epoch)
+    assert flow.ready(TP) is course
+
+
+def test_it_rests_longer_where_batches_take_longer():
+    """Up to a limit."""
+    now = [0.0]
+    flow = Flow(clock=lambda: now[0])
+    epoch = flow.release(TP, 10)
+    flow.sought(TP, 10, epoch)
+    course = flow.ready(TP)
+    for seconds, rest in ((0.05, 0.2), (1.0, LONGEST_REST_S)):
+        for _ in range(50):
+            flow.pace(3, seconds)
+        assert flow.taken(TP, course, 11, 3)
+        flow.done(TP, epoch)
+        now[0] += rest - 0.001
+        assert flow.ready(TP) is None
+        now[0] += 0.002
+        assert flow.ready(TP) is course
 
 
 def test_what_was_fetched_before_a_release_holds_nothing_up():
     """A rebalance throws fetched batches away; nobody is ever done with those."""
     flow, old, epoch = released()
     for number in range(MOST_OUTSTANDING):
-        flow.taken(TP, old, 11 + number)
+        flow.taken(TP, old, 11 + number, LARGE_BATCH + 1)
     again = flow.release(TP, 10)
     flow.sought(TP, 10, again)
     course = flow.ready(TP)
     assert course.outstanding == 0
     flow.done(TP, epoch)
     assert course.outstanding == 0
-    assert not flow.taken(TP, old, 12), "fetched before the release"
+    assert not flow.taken(TP, old, 12, 1), "fetched before the release"
 
 
 def test_the_next_batch_starts_where_the_last_one_ended():
     """Whatever markers and aborted records were gone over in between."""
     flow, course, epoch = released(10)
-    flow.taken(TP, course, 15)
+    flow.taken(TP, course, 15, 5)
     flow.passed(TP, course, 18)
     assert (course.start, course.reached) == (15, 18)
     assert flow.idle_at(TP) == 0, "a batch is out"
