@@ -43,19 +43,6 @@ def kpis_by_campaign(client: Client, site: str) -> dict[tuple[str, str, str, str
     )
 
 
-def traffic_by_campaign(client: Client, site: str) -> dict[tuple[str, str, str], tuple[int, int, int, int, int]]:
-    """(channel, campaign, currency) -> (impressions, clicks, landings, invalid, cost in micros)."""
-    rows = client.query(
-        "SELECT channel, campaign, currency, sum(impressions), sum(clicks), sum(landings), sum(invalid), sum(cost)"
-        " FROM traffic WHERE site = {site:String} GROUP BY channel, campaign, currency",
-        parameters={"site": site},
-    ).result_rows
-    return {
-        (channel, campaign, currency): (impressions, clicks, landings, invalid, millionths(cost))
-        for channel, campaign, currency, impressions, clicks, landings, invalid, cost in rows
-    }
-
-
 def conversions_by_status(client: Client, site: str) -> dict[tuple[str, str], tuple[int, int]]:
     """(status, currency) -> (number, value in micros)."""
     rows = client.query(
