@@ -7,20 +7,18 @@ level: on touches it is quicker than Kafka's default, and no larger.
 
 from __future__ import annotations
 
-import importlib
 import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cramjam
 from aiokafka.record.util import calc_crc32c
 
+from schemas.compiled import compiled_twin
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-try:
-    compiled: Any = importlib.import_module("schemas._batches")
-except ImportError:
-    compiled = None
+compiled = compiled_twin("schemas._batches")
 
 Headers = list[tuple[str, bytes]]
 Unsent = tuple[bytes | None, bytes, Headers, int | None]
@@ -34,13 +32,12 @@ _TRANSACTIONAL: Final = 16
 _LEVEL: Final = 1
 _SMALL: Final = 600
 """Bytes that it is not worth the 10 us to compress."""
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-"""Offset, length, leader epoch, magic, checksum, attributes, last offset, first and last time, producer's id and epoch,
-first sequence number, records."""
-_SUMMED_FROM: Final = 21
-"""Where in a batch the bytes begin that the checksum is of."""
-_COUNTED_FROM: Final = 12
-"""Where in a batch the bytes begin that its length counts."""
+_HEAD: Final = struct.Struct(">qiibI")
+"""Offset, length (of what comes after it), leader epoch, magic, checksum (of what comes after it)."""
+_UNCOUNTED: Final = 12
+"""Bytes of the head up to the length, that included."""
+_REST: Final = struct.Struct(">hiqqqhii")
+"""Attributes, last offset, first and last time, producer's id and epoch, first sequence number, records."""
 
 
 class Batch(Protocol):
@@ -71,7 +68,7 @@ class PackedBatch:
 
     def size(self) -> int:
         """Bytes on the wire."""
-        return _HEADER.size + len(self._body)
+        return _HEAD.size + _REST.size + len(self._body)
 
     def close(self) -> None:
         """It is."""
@@ -85,12 +82,9 @@ class PackedBatch:
 
     def _build(self) -> bytes:
         if self._made is None:
-            last = self._count - 1
-            head = [0, self.size() - _COUNTED_FROM, -1, 2, 0, self._attributes, last, self._first, self._latest]
-            rest = (*self._producer, self._count)
-            unsummed = _HEADER.pack(*head, *rest) + self._body
-            head[4] = calc_crc32c(memoryview(unsummed)[_SUMMED_FROM:])
-            self._made = _HEADER.pack(*head, *rest) + self._body
+            times = (self._first, self._latest)
+            rest = _REST.pack(self._attributes, self._count - 1, *times, *self._producer, self._count) + self._body
+            self._made = _HEAD.pack(0, self.size() - _UNCOUNTED, -1, 2, calc_crc32c(rest)) + rest
         return self._made
 
 

@@ -184,6 +184,17 @@ cdef inline bint is_ascii(const byte* at, Py_ssize_t size) noexcept nogil:
     return True
 
 
+cdef bint text_of_value(object value, Text* text) except -1:
+    """The text in a record's value; False where that is no bytes. Raises `UnicodeDecodeError`."""
+    if type(value) is not bytes:
+        return False
+    text.at = <const byte*>PyBytes_AS_STRING(value)
+    text.size = PyBytes_GET_SIZE(value)
+    if not is_ascii(text.at, text.size):
+        PyUnicode_DecodeUTF8(<const char*>text.at, text.size, "strict")
+    return True
+
+
 cdef inline void begin_low(Low* column, Py_ssize_t most) noexcept nogil:
     """Empty it, for at most so many values: few need a small table."""
     cdef unsigned int slots = 64
@@ -254,35 +265,41 @@ cdef inline void put_number(byte* at, unsigned long long number) noexcept nogil:
         at[place] = <byte>(number >> (8 * place))
 
 
-cdef bytes low_bytes(Low* column):
-    """As `native.low_cardinality`."""
-    cdef Py_ssize_t most = 32 + column.count * 2, number, used
-    cdef bint wide = column.different > 256
+cdef bytes dictionary(const Text* values, Py_ssize_t different, const void* index, Py_ssize_t count, bint wide):
+    """As `native.low_cardinality`: the different values, and for each row the number of its own.
+
+    `index` has numbers of one byte or, where it is `wide`, of two: little-endian, as the machines are that this is
+    compiled for.
+    """
+    cdef Py_ssize_t indexed = count * (2 if wide else 1), most = 32 + indexed, number, used = 16
     cdef byte* out
-    if column.count == 0:
+    if count == 0:
         return b""
-    for number in range(column.different):
-        most += column.value[number].size + 10
+    for number in range(different):
+        most += values[number].size + 10
     out = <byte*>malloc(most)
     if out == NULL:
         raise MemoryError
     try:
         put_number(out, 512 | (1 if wide else 0))
-        put_number(out + 8, column.different)
-        used = 16
-        for number in range(column.different):
-            used += put_text(out + used, column.value[number])
-        put_number(out + used, column.count)
-        used += 8
-        for number in range(column.count):
-            out[used] = <byte>column.index[number]
-            used += 1
-            if wide:
-                out[used] = <byte>(column.index[number] >> 8)
-                used += 1
-        return PyBytes_FromStringAndSize(<const char*>out, used)
+        put_number(out + 8, different)
+        for number in range(different):
+            used += put_text(out + used, values[number])
+        put_number(out + used, count)
+        memcpy(out + used + 8, index, indexed)
+        return PyBytes_FromStringAndSize(<const char*>out, used + 8 + indexed)
     finally:
         free(out)
+
+
+cdef bytes low_bytes(Low* column):
+    cdef Py_ssize_t number
+    cdef byte narrow[ROWS]
+    if column.different > 256:
+        return dictionary(column.value, column.different, column.index, column.count, True)
+    for number in range(column.count):
+        narrow[number] = <byte>column.index[number]
+    return dictionary(column.value, column.different, narrow, column.count, False)
 
 
 cdef bytes words(const unsigned long long* values, Py_ssize_t count):

@@ -171,39 +171,16 @@ cdef inline int number_of_model(Text name) noexcept nogil:
     return <int>(model_count - 1)
 
 
-cdef bytes model_bytes():
-    """As `native.low_cardinality`."""
-    cdef Py_ssize_t most = 32 + value_count, number, used = 16
-    cdef byte* out
-    if value_count == 0:
-        return b""
-    for number in range(model_count):
-        most += model_names[number].size + 10
-    out = <byte*>malloc(most)
-    if out == NULL:
-        raise MemoryError
-    try:
-        put_number(out, 512)
-        put_number(out + 8, model_count)
-        for number in range(model_count):
-            used += put_text(out + used, model_names[number])
-        put_number(out + used, value_count)
-        memcpy(out + used + 8, model_of, value_count)
-        return PyBytes_FromStringAndSize(<const char*>out, used + 8 + value_count)
-    finally:
-        free(out)
-
-
 def columns(records, unsigned long long base):
     """The columns of the panes among `records`: how many rows, and the data of `LOW`, of `NUMBER` (the first in seconds,
     32 bits), of ends of arrays, models, the six measures, and of versions: `base` and the offset. None: take the Python
     way. Raises what `read_pane` raises.
     """
     global model_count, value_count
-    cdef Py_ssize_t row = 0, number, size
+    cdef Py_ssize_t row = 0, number
     cdef int model, measure
     cdef list kept = []
-    cdef const byte* at
+    cdef Text text
     if len(records) > ROWS:
         return None
     for number in range(LOWS):
@@ -213,13 +190,9 @@ def columns(records, unsigned long long base):
         value = record.value
         if value is None:
             continue
-        if type(value) is not bytes:
+        if not text_of_value(value, &text):
             return None
-        at = <const byte*>PyBytes_AS_STRING(value)
-        size = PyBytes_GET_SIZE(value)
-        if not is_ascii(at, size):
-            PyUnicode_DecodeUTF8(<const char*>at, size, "strict")
-        if parse(at, size):
+        if parse(text.at, text.size):
             kept.append(value)
         else:
             take_object(read_pane(value), kept)
@@ -246,7 +219,7 @@ def columns(records, unsigned long long base):
     for number in range(1, NUMBERS):
         data.append(words(<const unsigned long long*>numbers[number], row))
     data.append(words(lengths, row))
-    data.append(model_bytes())
+    data.append(dictionary(model_names, model_count, model_of, value_count, False))
     for measure in range(MEASURES):
         data.append(words(<const unsigned long long*>measured[measure], value_count))
     data.append(words(versions, row))

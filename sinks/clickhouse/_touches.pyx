@@ -191,12 +191,12 @@ def columns(records, unsigned long long base):
 
     Raises what `read_touch` raises.
     """
-    cdef Py_ssize_t row = 0, number, size
+    cdef Py_ssize_t row = 0, number
     cdef int kind
     cdef unsigned long long ends = 0
     cdef list kept = []
     cdef Buffer* buffer
-    cdef const byte* at
+    cdef Text text
     if len(records) > ROWS:
         return None
     for number in range(LOWS + 1):
@@ -207,13 +207,9 @@ def columns(records, unsigned long long base):
         value = record.value
         if value is None:
             continue
-        if type(value) is not bytes:
+        if not text_of_value(value, &text):
             return None
-        at = <const byte*>PyBytes_AS_STRING(value)
-        size = PyBytes_GET_SIZE(value)
-        if not is_ascii(at, size):
-            PyUnicode_DecodeUTF8(<const char*>at, size, "strict")
-        kind = parse(at, size)
+        kind = parse(text.at, text.size)
         if kind == 1:
             continue
         if kind == 2:

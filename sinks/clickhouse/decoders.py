@@ -8,7 +8,6 @@ analysts keep their row: it is passed over. Python's cost a row is what bounds t
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
@@ -17,6 +16,7 @@ import msgspec
 import orjson
 from pydantic import TypeAdapter
 
+from schemas.compiled import compiled_twin
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
 from sinks.clickhouse.outputs import Pane, Touch, columns_of, read_pane, read_touch
@@ -25,16 +25,9 @@ TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
 """Other types on ``touches`` (consent, verdict) are the worker's state."""
 
 
-def _compiled(name: str) -> Any:
-    try:
-        return importlib.import_module(f"sinks.clickhouse.{name}")
-    except ImportError:
-        return None
-
-
-compiled: Any = _compiled("_touches")
+compiled = compiled_twin("sinks.clickhouse._touches")
 """The compiled twin of `plain_touches`; None where it was not compiled."""
-compiled_panes: Any = _compiled("_panes")
+compiled_panes = compiled_twin("sinks.clickhouse._panes")
 """The compiled twin of `plain_panes`; None where it was not compiled."""
 
 _OFFSET_BITS: Final = 48

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from schemas.batches import Headers  # noqa: TC001 - msgspec reads the annotations
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RecordHeaders = list[tuple[str, bytes]]
 
 
 class Record(NamedTuple):
@@ -21,7 +21,7 @@ class Record(NamedTuple):
     key: str | None
     value: bytes
     time: int
-    headers: RecordHeaders | None = None
+    headers: Headers | None = None
 
 
 class EventLog(Protocol):

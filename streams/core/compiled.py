@@ -7,11 +7,7 @@ right; ``make setup`` compiles where it can.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from schemas.compiled import compiled_twin
 
-try:
-    compiled: Any = importlib.import_module("streams.core._plain")
-    bulk: Any = importlib.import_module("streams.core._bulk")
-except ImportError:
-    compiled = bulk = None
+compiled = compiled_twin("streams.core._plain")
+bulk = compiled_twin("streams.core._bulk")

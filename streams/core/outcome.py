@@ -18,10 +18,9 @@ from streams.core.state import mark_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from schemas.batches import Headers, Unsent
     from schemas.errors import Refused
     from streams.core.registry import Registry
-
-Headers = list[tuple[str, bytes]]
 
 
 class Record(Protocol):
@@ -48,10 +47,6 @@ class Record(Protocol):
         """Headers in order; a name may come twice."""
 
 
-Output = tuple[bytes | None, bytes, Headers, int | None]
-"""An output record: key, value, headers, timestamp in ms (None: the time of commit)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where a batch stands: its partition, how many there are, and the registry in force."""
@@ -71,7 +66,7 @@ class Outcome:
 
     topic: str
     scope: Scope
-    outputs: dict[tuple[str, int], list[Output]] = field(default_factory=dict)
+    outputs: dict[tuple[str, int], list[Unsent]] = field(default_factory=dict)
     puts: dict[bytes, bytes] = field(default_factory=dict)
     read: int = 0
     accepted: int = 0
@@ -118,7 +113,7 @@ class Outcome:
         ]
         self._put("dead-letters", self.scope.partition, (record.key, record.value or b"", headers, None))
 
-    def into(self, topic: str, partition: int) -> list[Output]:
+    def into(self, topic: str, partition: int) -> list[Unsent]:
         """The outputs of one topic and partition, to append to."""
         place = (topic, partition)
         outputs = self.outputs.get(place)
@@ -126,7 +121,7 @@ class Outcome:
             outputs = self.outputs[place] = []
         return outputs
 
-    def _put(self, topic: str, partition: int, output: Output) -> None:
+    def _put(self, topic: str, partition: int, output: Unsent) -> None:
         self.into(topic, partition).append(output)
 
 

@@ -19,7 +19,8 @@ from streams.core.state import pane_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.core.outcome import Outcome, Output
+    from schemas.batches import Unsent
+    from streams.core.outcome import Outcome
     from streams.core.state import View
 
 MINUTE_MS: Final = 60_000
@@ -128,7 +129,7 @@ def _emit(
     placed: list[Place],
     olds: list[bytes | None],
     puts: dict[bytes, bytes],
-    outputs: list[Output],
+    outputs: list[Unsent],
 ) -> None:
     """Put and send each pane."""
     for (dimensions, numbers), (texts, key, state_key), old in zip(changed, placed, olds, strict=True):

@@ -1,6 +1,6 @@
-"""What aiokafka's consumers need besides: records bare or by the batch, and an end that takes nobody along.
+"""Records as aiokafka's consumers decode them: bare, or by the batch.
 
-Rule: a consumer that Kafka has left must not take its owner's task with it.
+Rule: which of them count, and where the consumer stands after them, is aiokafka's business still.
 """
 
 from __future__ import annotations

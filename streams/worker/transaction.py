@@ -23,7 +23,7 @@ from schemas.topics import LARGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.core.outcome import Output
+    from schemas.batches import Unsent
 
 DEADLINE_S: Final = 10.0
 _TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -62,7 +62,7 @@ class Transactions:
 
     async def commit(
         self,
-        outputs: Mapping[tuple[str, int], list[Output]],
+        outputs: Mapping[tuple[str, int], list[Unsent]],
         source: TopicPartition | None,
         next_offset: int = 0,
         incarnation: str = "",
@@ -80,7 +80,7 @@ class Transactions:
             raise CommitFailed(f"transaction of {what}: {error!r}") from error
 
     async def _commit(
-        self, outputs: Mapping[tuple[str, int], list[Output]], source: TopicPartition | None, offset: OffsetAndMetadata
+        self, outputs: Mapping[tuple[str, int], list[Unsent]], source: TopicPartition | None, offset: OffsetAndMetadata
     ) -> dict[tuple[str, int], int]:
         producer = self._producer
         self._records += sum(map(len, outputs.values()))

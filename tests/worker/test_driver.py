@@ -21,9 +21,9 @@ class Record(NamedTuple):
     timestamp_type: int = 0
 
 
-def released(offset=10):
+def released(offset=10, **options):
     """A flow with one partition released and sought, its course and epoch."""
-    flow = Flow()
+    flow = Flow(**options)
     epoch = flow.release(TP, offset)
     flow.sought(TP, offset, epoch)
     return flow, flow.ready(TP), epoch
@@ -77,10 +77,7 @@ def test_no_more_batches_than_are_taken_care_of():
 def test_after_a_small_batch_its_partition_rests():
     """One at a time, so that what comes meanwhile is in the next one; a large one, or one with much behind it, not."""
     now = [0.0]
-    flow = Flow(clock=lambda: now[0])
-    epoch = flow.release(TP, 10)
-    flow.sought(TP, 10, epoch)
-    course = flow.ready(TP)
+    flow, course, epoch = released(clock=lambda: now[0])
     assert flow.taken(TP, course, 11, LARGE_BATCH)
     assert flow.ready(TP) is None
     now[0] = 5.0
@@ -97,10 +94,7 @@ def test_after_a_small_batch_its_partition_rests():
 def test_it_rests_longer_where_batches_take_longer():
     """Up to a limit."""
     now = [0.0]
-    flow = Flow(clock=lambda: now[0])
-    epoch = flow.release(TP, 10)
-    flow.sought(TP, 10, epoch)
-    course = flow.ready(TP)
+    flow, course, epoch = released(clock=lambda: now[0])
     for seconds, rest in ((0.05, 0.2), (1.0, LONGEST_REST_S)):
         for _ in range(50):
             flow.pace(3, seconds)

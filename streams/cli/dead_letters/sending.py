@@ -25,6 +25,7 @@ from streams.cli.dead_letters.topic import REPLAYS, away
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from schemas.batches import Headers
     from schemas.records import ReplayRecord
     from streams.cli.dead_letters.plans import Plan
 
@@ -34,9 +35,6 @@ LETTERS: Final = 500
 BYTES: Final = 4 << 20
 """About as many bytes at most, unless one letter alone has more."""
 _STOP_S: Final = 3.0
-
-
-Headers = list[tuple[str, bytes]]
 
 
 class Sender:
