@@ -11,6 +11,8 @@ Where it stands: record -> here -> `clicks`, which deduplicates and counts.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcmp, memcpy, memset
 
@@ -22,6 +24,7 @@ from schemas.events import MAX_TIME_MS as _MAX_TIME_MS
 from streams.core.addresses import HW_CID, read_query
 from streams.core.addresses import _names as parameter_names
 from streams.core.events import CLOCK_TOLERANCE_MS, FUTURE_TOLERANCE_MS, MAX_AGE_MS, accept
+from streams.core.state import ALWAYS, read_mark
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -362,6 +365,8 @@ cdef class Plain:
     cdef readonly long long received_at
     cdef long long time
     cdef long long cost
+    cdef bint names_click
+    """It is a click with an id, by which landings name it."""
     cdef Plan plan
 
     cpdef count(self, dict changes):
@@ -532,6 +537,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
     plain.received_at = received
     plain.time = time
     plain.cost = touch.cost
+    plain.names_click = kind.size == 5 and touch.field[CLICK_ID].size > 0
     plain.plan = plan
     return plain
 
@@ -564,21 +570,25 @@ cpdef tuple look_ups(list read):
     return keys, named, odd
 
 
-cpdef set marked_among(list visitors, list found, Py_ssize_t start, dict together):
+cpdef dict marked_among(list visitors, list found, Py_ssize_t start, set stated):
     """As `streams.core.clicks._marked_among`."""
-    cdef set marked = set()
+    cdef dict marked = {}
     cdef Py_ssize_t at
     for at in range(len(visitors)):
-        visitor = visitors[at]
-        if found[start + at] is not None or visitor in together:
-            marked.add(visitor)
+        mark = found[start + at]
+        if mark is not None:
+            marked[visitors[at]] = read_mark(mark)
+    if stated:
+        for visitor in visitors:
+            if visitor in stated:
+                marked[visitor] = ALWAYS
     return marked
 
 
 cpdef tuple settle(
-    list read, list found, set marked, dict puts, dict waiting, list touches, dict changes, odd
+    list read, list found, dict marked, dict puts, dict waiting, list touches, dict changes, odd
 ):
-    """Put and count each plain touch that is new, of a visitor without a mark; `odd(entry, stored)` for the rest.
+    """Put and count each plain touch that is new and changes nothing known; `odd(entry, stored)` for the rest.
 
     Returns how many it took, and the latest moment of receipt.
     """
@@ -587,11 +597,15 @@ cpdef tuple settle(
     cdef long long latest = 0
     cdef tuple entry
     cdef Plain plain
+    cdef PyObject* until
     for at in range(len(read)):
         entry = <tuple>read[at]
         if type(entry[1]) is Plain and found[at] is None:
             plain = <Plain>entry[1]
-            if plain.key not in puts and plain.visitor not in marked and plain.key not in waiting:
+            until = PyDict_GetItem(marked, plain.visitor)
+            if plain.key not in puts and plain.key not in waiting and (
+                until == NULL or (plain.time > <long long>(<object>until) and not plain.names_click)
+            ):
                 puts[plain.key] = plain.value
                 touches.append((plain.named, plain.value, [("k", plain.key)], None))
                 plain.count(changes)

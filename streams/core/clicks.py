@@ -3,6 +3,8 @@
 Rule: most visitors never convert, so a touch costs two point look-ups and one record; only a visitor that bears a mark
 (conversions, consents or verdicts) is loaded whole. Where `streams.core._plain` is compiled it takes plain touches,
 which nearly all are, from their bytes to their records; the code here says what comes out, and takes all others.
+A touch that is later than all conversions of its visitor changes none of them (see `_reaches`), and is taken like one
+of a visitor without a mark.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from streams.core.ids import event_hash, partition_of, visitor_hasher
 from streams.core.journeys import NO_STATEMENTS
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import add_touch, emit_panes
-from streams.core.state import VISITOR_PREFIX
+from streams.core.state import ALWAYS, VISITOR_PREFIX, read_mark
 from streams.core.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -61,15 +63,17 @@ def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch under way, chunk by chunk: events of marked visitors are put aside, to be looked at when all are read."""
+    """A batch under way, chunk by chunk: what can change what is known is put aside, to be looked at when all is read."""
 
     outcome: Outcome
     together: dict[bytes, list[tuple[bytes, Event]]] = field(default_factory=dict)
     """State key of a visitor -> state keys and events."""
     waiting: dict[bytes, str] = field(default_factory=dict)
     """State key of an event put aside -> its content's fingerprint."""
-    marked: set[bytes] = field(default_factory=set)
-    """The chunk's visitors whose events are put aside."""
+    stated: set[bytes] = field(default_factory=set)
+    """Visitors with a consent or verdict in the batch."""
+    marked: dict[bytes, int] = field(default_factory=dict)
+    """Up to when (ms) events of the chunk's visitors are put aside."""
     read: list[_Read] = field(default_factory=list)
     """The chunk's records that are events of this partition."""
 
@@ -84,9 +88,9 @@ class _Batch:
                 self._read_one(record)
         keys, visitors, odd = (_look_ups if compiled is None else compiled.look_ups)(read)
         found = view.get_many(keys)
+        self.stated.update(visitor for _, event, visitor, _ in odd if event["type"] in STATEMENTS)
         marked_among = _marked_among if compiled is None else compiled.marked_among
-        marked = self.marked = marked_among(visitors, found, len(read), self.together)
-        marked.update(visitor for _, event, visitor, _ in odd if event["type"] in STATEMENTS)
+        marked = self.marked = marked_among(visitors, found, len(read), self.stated)
         if compiled is not None:
             touches = outcome.into("touches", scope.partition)
             taken, latest = compiled.settle(
@@ -126,7 +130,7 @@ class _Batch:
         outcome.accepted += 1
         outcome.latest = max(outcome.latest, event["received_at"])
         touch = to_touch(event, registry)
-        if visitor in self.marked:
+        if visitor in self.marked and _reaches(touch, self.marked[visitor]):
             self.waiting[key] = event["fp"]
             self.together.setdefault(visitor, []).append((key, touch))
             return
@@ -149,10 +153,20 @@ def _look_ups(read: list[_Read]) -> tuple[list[bytes], list[bytes], list[_Read]]
 
 
 def _marked_among(
-    visitors: list[bytes], found: list[bytes | None], start: int, together: dict[bytes, Any]
-) -> set[bytes]:
-    """Those of `visitors` whose mark was found, from `start` on, or of whom events are put aside already."""
-    return {v for v, mark in zip(visitors, found[start:], strict=True) if mark is not None or v in together}
+    visitors: list[bytes], found: list[bytes | None], start: int, stated: set[bytes]
+) -> dict[bytes, int]:
+    """The marks (ms) of those of `visitors` that have one: in `found`, from `start` on, or for what is `stated`."""
+    marked = {v: read_mark(mark) for v, mark in zip(visitors, found[start:], strict=True) if mark is not None}
+    return marked | {visitor: ALWAYS for visitor in visitors if visitor in stated}
+
+
+def _reaches(event: Event, until: int) -> bool:
+    """Whether an event can change what is known of its visitor, whose mark says `until` (ms).
+
+    A touch is no candidate of an earlier conversion, and what role it has depends on those before it. But a click with
+    an id of ours makes the landings that name it arrivals, be they before it.
+    """
+    return bool(event["time"] <= until or (event["type"] == "click" and "click_id" in event))
 
 
 def _repeat(outcome: Outcome, record: Record, event: Event, old: str | bytes) -> None:
@@ -171,7 +185,7 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
         visitor.know(key, record)
         if record["type"] in STATEMENTS:
             stated.append(record["time"])
-            outcome.state("touches", record["visitor_id"].encode(), key, dumps(record), marked=True)
+            outcome.state("touches", record["visitor_id"].encode(), key, dumps(record), until=ALWAYS)
         else:
             new_touches[key] = record
     visitor.judge(outcome, set(new_touches), stated)

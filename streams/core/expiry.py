@@ -30,7 +30,7 @@ from streams.core.journeys import arrived
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import MINUTE_MS
 from streams.core.registry import MAX_LOOKBACK_MS
-from streams.core.state import VISITOR_PREFIX, pane_key
+from streams.core.state import ALWAYS, VISITOR_PREFIX, pane_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,7 +136,8 @@ def _expire_visitor(prefix: bytes, entries: Iterable[Entry], now: int, found: Fo
     for key, record in (kept | spoken).items():
         if key in arrivals or now - record.get("renewed", record["time"]) > RENEWAL_MS:
             visitor = record["visitor_id"].encode()
-            found.renewals.state("touches", visitor, key, dumps(record | {"renewed": now}), marked=key in spoken)
+            until = ALWAYS if key in spoken else None
+            found.renewals.state("touches", visitor, key, dumps(record | {"renewed": now}), until=until)
 
 
 def _is_needed(time: int, conversions: Sequence[int], now: int) -> bool:

@@ -7,7 +7,6 @@ only proportions matter. All models are always computed (contract, section 3).
 from __future__ import annotations
 
 from decimal import Context, Decimal
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,10 +16,12 @@ if TYPE_CHECKING:
 
 HALF_LIFE_MS: Final = 7 * 86_400_000
 """Time decay halves every 7 days (facts, section 2)."""
-_DECAY_DIGITS: Final = 60
-_EXACT = Context(prec=_DECAY_DIGITS + 10)
-_TWO = Decimal(2)
-_SCALE = Decimal(10) ** _DECAY_DIGITS
+_SCALE: Final = 10**60
+"""Weights of time decay are computed to 60 digits."""
+_BITS: Final = 320
+"""Of the powers in `_POWERS`: as many more digits as their product, and how they are made, can make wrong."""
+_STEP: Final = 10
+"""Bits of an age that a table of powers is for: three of them are a half-life and more."""
 
 
 def last_touch(ages: Sequence[int], direct: Sequence[bool]) -> list[int]:
@@ -63,10 +64,28 @@ def position_based(ages: Sequence[int], direct: Sequence[bool]) -> list[int]:
     return [2 * middle, *([1] * middle), 2 * middle]
 
 
-@lru_cache(maxsize=65_536)
+def _powers() -> list[list[int]]:
+    """Of each step the decay over 0, 1, 2 ... times its unit; the unit of the first one is a millisecond."""
+    exact = Context(prec=110)
+    unit = int(exact.multiply(exact.power(2, exact.divide(Decimal(-1), Decimal(HALF_LIFE_MS))), Decimal(1 << _BITS)))
+    found = []
+    for _ in range(3):
+        powers = [1 << _BITS]
+        for _ in range(1 << _STEP):
+            powers.append(powers[-1] * unit >> _BITS)
+        unit = powers.pop()
+        found.append(powers)
+    return found
+
+
+_POWERS: Final = _powers()
+_LOW: Final = (1 << _STEP) - 1
+
+
 def _decay(age: int) -> int:
-    exponent = _EXACT.divide(Decimal(-age), Decimal(HALF_LIFE_MS))
-    return int(_EXACT.multiply(_EXACT.power(_TWO, exponent), _SCALE))
+    halvings, age = divmod(age, HALF_LIFE_MS)
+    power = _POWERS[0][age & _LOW] * _POWERS[1][age >> _STEP & _LOW] * _POWERS[2][age >> 2 * _STEP]
+    return power * _SCALE >> 3 * _BITS + halvings
 
 
 WEIGHTS: Final[dict[Model, Callable[[Sequence[int], Sequence[bool]], list[int]]]] = {

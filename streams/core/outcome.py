@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from streams.core.ids import partition_of
-from streams.core.state import mark_key
+from streams.core.state import mark_key, write_mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,13 +80,17 @@ class Outcome:
     pane_changes: dict[Any, list[int]] = field(default_factory=dict)
     latest: int = 0
 
-    def state(self, topic: str, key: bytes, state_key: bytes, value: bytes, *, marked: bool = False) -> None:
-        """Emit a record that is state too, into the unit's own partition."""
+    def state(self, topic: str, key: bytes, state_key: bytes, value: bytes, *, until: int | None = None) -> None:
+        """Emit a record that is state too, into the unit's own partition.
+
+        `until` (ms), where it marks its visitor: touches up to then can change what is known, this record included.
+        """
         headers: Headers = [("k", state_key)]
         self.puts[state_key] = value
-        if marked:
-            headers.append(("m", b""))
-            self.puts[mark_key(state_key)] = b""
+        if until is not None:
+            mark = write_mark(until)
+            headers.append(("m", mark))
+            self.puts[mark_key(state_key)] = mark
         self._put(topic, self.scope.partition, (key, value, headers, None))
 
     def send(self, topic: str, key: str, value: bytes) -> None:

@@ -1,12 +1,12 @@
 """State keys: how the output records are indexed.
 
 Rule: the state is the output topics and nothing else. Every state record bears its key in the header ``k``, so a
-restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at each new touch (a
-conversion, a consent, a verdict) bears ``m`` too and leaves a mark beside it.
+restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at new touches bears
+``m`` too and leaves a mark beside it: at all of them (a consent, a verdict), or at those up to a conversion's time.
 
     v VISITOR t EVENT       touch, consent or verdict       from `touches`
     v VISITOR c CONVERSION  attribution                     from `attributions`
-    v VISITOR m             mark: has consents, verdicts or conversions
+    v VISITOR m             mark: up to when a touch can change what is known; b'': always
     u CONVERSION            attribution without a visitor   from `attributions`
     o CONVERSION            order with its facts            from `orders`
     s DAY GROUP STATEMENT   cost statement                  from `spend`
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 FORMAT: Final = 2
 """Version of keys and values; a store of another version is rebuilt from the topics."""
@@ -29,6 +29,8 @@ VISITOR_PREFIX: Final = 17
 """Length of ``v`` and a visitor's hash."""
 SPEND_PREFIX: Final = 13
 """Length of ``s``, a day and a group's hash."""
+ALWAYS: Final = (1 << 63) - 1
+"""Of a mark: no touch is too late."""
 
 
 class View(Protocol):
@@ -49,6 +51,26 @@ def visitor_key(visitor: bytes) -> bytes:
 def mark_key(key: bytes) -> bytes:
     """The mark that belongs to an entry of a visitor."""
     return key[:VISITOR_PREFIX] + b"m"
+
+
+def write_mark(until: int) -> bytes:
+    """The value of a mark: touches up to `until` (ms) can change what is known of the visitor; b'' for `ALWAYS`."""
+    return b"" if until == ALWAYS else until.to_bytes(8, "big")
+
+
+def read_mark(value: bytes) -> int:
+    """Up to when (ms) touches can change what is known of the visitor."""
+    return int.from_bytes(value, "big") if value else ALWAYS
+
+
+def merge_marks(marks: Mapping[bytes, int], view: View) -> dict[bytes, bytes]:
+    """The values of `marks` (key -> ms) over those in `view`: a mark never ends earlier than it did."""
+    keys = list(marks)
+    found = view.get_many(keys)
+    return {
+        key: write_mark(marks[key] if old is None else max(marks[key], read_mark(old)))
+        for key, old in zip(keys, found, strict=True)
+    }
 
 
 def attribution_key(visitor: bytes, conversion_id: str) -> bytes:

@@ -18,7 +18,7 @@ from streams.core.journeys import Journey, Validity
 from streams.core.outcome import dumps
 from streams.core.panes import add_attribution, add_touch
 from streams.core.registry import MAX_LOOKBACK_MS
-from streams.core.state import VISITOR_PREFIX, attribution_key, visitor_key
+from streams.core.state import ALWAYS, VISITOR_PREFIX, attribution_key, read_mark, visitor_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +43,8 @@ class Visitor:
         self.touches: dict[bytes, Touch] = {}
         self.statements: dict[bytes, dict[str, Any]] = {}
         self.attributions: dict[str, Attribution] = {}
+        self.until = 0
+        """Up to when (ms) a touch can change what is known: the mark."""
         for key, value in chain(view.scan(visitor_key(visitor)), fresh):
             kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
             if kind == b"t":
@@ -50,11 +52,14 @@ class Visitor:
             elif kind == b"c":
                 attribution = orjson.loads(value)
                 self.attributions[attribution["conversion_id"]] = attribution
+            else:
+                self.until = read_mark(value)
 
     def know(self, key: bytes, record: dict[str, Any]) -> None:
         """Take a touch, consent or verdict into account."""
         if record["type"] in STATEMENTS:
             self.statements[key] = record
+            self.until = ALWAYS
         else:
             self.touches[key] = record
 
@@ -150,23 +155,31 @@ class Visitor:
             self._report(outcome, result, self.attributions.get(result["conversion_id"]), cause, now)
 
     def _report(self, outcome: Outcome, result: Attribution, old: Attribution | None, cause: Cause, now: int) -> None:
-        if report(outcome, self.hash, result, old, cause, now):
+        self.until = max(self.until, result["conversion_time"])
+        if report(outcome, self.hash, result, old, cause, now, self.until):
             self.attributions[result["conversion_id"]] = result
 
 
-def report(
-    outcome: Outcome, visitor: bytes, result: Attribution, old: Attribution | None, cause: Cause, now: int
+def report(  # noqa: PLR0913 - whose, what it was, why, when
+    outcome: Outcome,
+    visitor: bytes,
+    result: Attribution,
+    old: Attribution | None,
+    cause: Cause,
+    now: int,
+    until: int | None = None,
 ) -> bool:
     """Emit an attribution as a new version, and move its panes, where it differs from the `old` one; says whether.
 
     `result` is completed in place: version, cause, first_reported_at and last_changed_at (ms). Where only the event
-    that names the visitor is another one, the same version is written again, for later events to go by.
+    that names the visitor is another one, the same version is written again, for later events to go by. `until` is the
+    visitor's mark.
     """
     if old is not None and not differs(result, old):
         if result["order"].get("named_at") == old["order"].get("named_at"):
             return False
         result |= {name: old[name] for name in ("version", "cause", "first_reported_at", "last_changed_at")}
-        _emit(outcome, visitor, result)
+        _emit(outcome, visitor, result, until)
         return True
     if old is not None:
         add_attribution(outcome.pane_changes, old, -1)
@@ -178,16 +191,16 @@ def report(
     result["last_changed_at"] = max(now, old["last_changed_at"]) if old else now
     add_attribution(outcome.pane_changes, result)
     outcome.causes[cause] += 1
-    _emit(outcome, visitor, result)
+    _emit(outcome, visitor, result, until)
     return True
 
 
-def _emit(outcome: Outcome, visitor: bytes, attribution: Attribution) -> None:
+def _emit(outcome: Outcome, visitor: bytes, attribution: Attribution, until: int | None) -> None:
     conversion_id, visitor_id = attribution["conversion_id"], attribution["visitor_id"]
     outcome.state(
         "attributions",
         f"{conversion_id}|{visitor_id}".encode(),
         attribution_key(visitor, conversion_id),
         dumps(attribution),
-        marked=bool(visitor),
+        until=until,
     )

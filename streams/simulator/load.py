@@ -58,7 +58,7 @@ class Load:
     def _make(self, end_ms: int) -> Iterator[tuple[str, bytes, bytes]]:
         rng = random.Random(self.seed)  # noqa: S311 - load, not secrets
         for number in range(self.events):
-            time = end_ms - self.span_ms + number * self.span_ms // self.events
+            time = time_of(self, number, end_ms)
             visitor = f"visitor-{rng.randrange(self.visitors):07d}-{self.seed:04d}"
             event = {
                 "event_id": f"{number:012x}-{self.seed:04x}-{rng.getrandbits(32):08x}",
@@ -122,7 +122,7 @@ class AdEvents:
                 "ad_id": rng.choice(ads),
                 "ad_type": rng.choice(("banner", "modal", "sponsored-search", "mail", "mobile")),
                 "event_type": ("view", "click", "purchase")[rng.randrange(3)],
-                "event_time": str(end_ms - self.span_ms + number * self.span_ms // self.events),
+                "event_time": str(time_of(self, number, end_ms)),
                 "ip_address": f"203.0.113.{number & 255}",
             }
             yield "clicks", user.encode(), orjson.dumps(event)
@@ -133,8 +133,13 @@ def campaign_of_ads() -> dict[str, str]:
     return {f"ad-{number:06d}": f"campaign-{number % CAMPAIGNS:03d}" for number in range(ADS)}
 
 
+def time_of(load: Load | AdEvents, number: int, end_ms: int) -> int:
+    """When the event of a number happens (ms)."""
+    return end_ms - load.span_ms + min(number, load.events) * load.span_ms // load.events
+
+
 async def produce(settings: Settings, load: Load | AdEvents, end_ms: int) -> None:
-    """Write the load to Kafka, each event in its partition."""
+    """Write the load to Kafka, each event in its partition, as if when it happened."""
     partitions = settings.partitions
     producer = AIOKafkaProducer(
         **kafka_client_options(settings), acks="all", compression_type="lz4", max_batch_size=1 << 19
@@ -142,14 +147,15 @@ async def produce(settings: Settings, load: Load | AdEvents, end_ms: int) -> Non
     await producer.start()
     try:
         batches: dict[tuple[str, int], Any] = {}
-        for topic, key, value in load.make(end_ms):
+        for number, (topic, key, value) in enumerate(load.make(end_ms)):
             place = (topic, (int(murmurhash2(key, _SEED)) & 0x7FFFFFFF) % partitions)
             batch = batches.get(place)
-            if batch is None or batch.append(key=key, value=value, timestamp=None) is None:
+            written = time_of(load, number, end_ms)
+            if batch is None or batch.append(key=key, value=value, timestamp=written) is None:
                 if batch is not None:
                     await producer.send_batch(batch, place[0], partition=place[1])
                 batch = batches[place] = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
+                batch.append(key=key, value=value, timestamp=written)
         for (topic, partition), batch in batches.items():
             await producer.send_batch(batch, topic, partition=partition)
         await producer.flush()

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
 
-def unwrap_records(consumer: AIOKafkaConsumer) -> None:
+def unwrap_records(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     """Have a started `consumer` return records as they are decoded: key, value, offset, timestamp, headers.
+
+    Of the partitions in what this returns, it returns none that were written later than is said there (ms).
 
     By itself it takes up each by itself, and copies it into a `ConsumerRecord` with topic, partition and sizes: a
     microsecond and a half a record (0.14.0).
@@ -23,6 +25,8 @@ def unwrap_records(consumer: AIOKafkaConsumer) -> None:
     fetcher = consumer._fetcher  # noqa: SLF001
     if type(fetcher._records) is not _FetchedRecords:  # noqa: SLF001
         fetcher._records = _FetchedRecords(fetcher._records)  # noqa: SLF001
+    found: dict[TopicPartition, int] = fetcher._records.until  # noqa: SLF001
+    return found
 
 
 def return_batches(consumer: AIOKafkaConsumer) -> None:
@@ -52,40 +56,55 @@ class _FetchedBatches(OrderedDict[Any, Any]):
 class _FetchedRecords(_FetchedBatches):
     """As above, and each batch is taken apart again where it is handed over."""
 
+    def __init__(self, fetched: dict[TopicPartition, Any]) -> None:
+        self.until: dict[TopicPartition, int] = {}
+        """Partitions of which no record is to be handed over that was written later (ms), for now."""
+        super().__init__(fetched)
+
     def prepare(self, fetched: Any) -> None:
         """Have aiokafka ask ours for records."""
-        fetched.getall = _Apart(fetched).take
+        fetched.getall = _Apart(fetched, self.until).take
 
 
 class _Apart:
     """The records of what was fetched of one partition, as many at a time as are asked for."""
 
-    def __init__(self, fetched: Any) -> None:
+    def __init__(self, fetched: Any, until: dict[TopicPartition, int]) -> None:
         self._fetched = fetched
+        self._until = until
         self._left: list[Any] = []
+        self._end: int | None = None
+        """Where the consumer stands after all of it, once all is decoded."""
 
     def take(self, most: int | None = None) -> list[Any]:
-        """Its next records, at most `most`; the position goes on to the one after them."""
+        """Its next records, at most `most`, and none that must wait; the position goes on to the one after them."""
         fetched = self._fetched
         if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():  # noqa: SLF001
             return []
         decoder = fetched._partition_records  # noqa: SLF001
         found, self._left = self._left, []
-        while most is None or len(found) < most:
+        while self._end is None and (most is None or len(found) < most):
             position = decoder.next_fetch_offset
             whole = next(decoder, None)
             if whole is None:
+                self._end = decoder.next_fetch_offset
                 break
             if whole and whole[0].offset < position:  # of the first one, what lies before the place that was asked for
                 whole = [record for record in whole if record.offset >= position]
             found += whole
-        if most is not None and len(found) > most:
-            found, self._left = found[:most], found[most:]
+        end = len(found) if most is None else min(most, len(found))
+        until = self._until.get(fetched._topic_partition)  # noqa: SLF001
+        if until is not None:
+            end = next((at for at in range(end) if found[at].timestamp > until), end)
+        found, self._left = found[:end], found[end:]
+        if self._left:
             decoder.next_fetch_offset = self._left[0].offset
+        elif self._end is not None:
+            decoder.next_fetch_offset = self._end
         elif found:
             decoder.next_fetch_offset = max(decoder.next_fetch_offset, found[-1].offset + 1)
         fetched._update_position()  # noqa: SLF001
-        if most is None or len(found) < most:
+        if self._end is not None and not self._left:
             fetched._partition_records = None  # noqa: SLF001
         return found
 

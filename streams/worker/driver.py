@@ -45,6 +45,13 @@ _WEIGHT: Final = 0.2
 FIRST_BATCH: Final = 5_000
 """Records of the first batches, until it is known how fast it goes here."""
 SMALLEST_BATCH: Final = 100
+FAR_BEHIND_MS: Final = 60_000
+"""So far behind, ``conversions`` wait for ``clicks``: each touch that comes after a conversion which it can change has
+all of its visitor looked at again."""
+WAITING_S: Final = 10.0
+"""They wait no longer, whatever it is that keeps ``clicks`` from going on."""
+FIRST_LOOK_S: Final = 0.3
+"""And so long until it is known whether there are any."""
 SLOW_S: Final = 1.5
 """A batch that takes longer was too large: the next ones are half of it."""
 _LONGEST_WAIT: Final = 0.1
@@ -114,7 +121,8 @@ class Batch:
 class _Course:
     """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out.
 
-    `busy`: the last one was large, or as much was left behind it; `rests_until`: before that moment none is fetched.
+    `busy`: the last one was large, or as much was left behind it; `rests_until`: before that moment none is fetched;
+    `written`: when its last record was (ms), 0 before the first batch; `since`: the moment of that batch, or release.
     """
 
     epoch: int
@@ -123,6 +131,8 @@ class _Course:
     outstanding: int = 0
     busy: bool = False
     rests_until: float = 0.0
+    written: int = 0
+    since: float = 0.0
 
 
 class Flow:
@@ -194,7 +204,7 @@ class Flow:
         with self._lock:
             if self._wanted.get(tp) == (offset, epoch):
                 del self._wanted[tp]
-                self._courses[tp] = _Course(epoch, offset, offset)
+                self._courses[tp] = _Course(epoch, offset, offset, since=self._clock())
 
     def ready(self, tp: TopicPartition) -> _Course | None:
         """The course of `tp` where it is released, has not too many batches under way, and does not rest."""
@@ -203,16 +213,39 @@ class Flow:
             return None
         return course if self._clock() >= course.rests_until else None
 
+    def waits(self, now_ms: int) -> dict[TopicPartition, int]:
+        """Partitions of ``conversions`` that wait for ``clicks``, and up to when written (ms) they may be fetched.
+
+        So the two are read in step where both are far behind; the result is the same in any order.
+        """
+        with self._lock:
+            now = self._clock()
+            behind = [
+                course.written
+                for tp, course in self._courses.items()
+                if tp.topic == "clicks"
+                and (course.busy if course.written else now - course.since < FIRST_LOOK_S)
+                and course.written < now_ms - FAR_BEHIND_MS
+            ]
+            if not behind:
+                return {}
+            until = min(behind)
+            return {
+                tp: until
+                for tp, course in self._courses.items()
+                if tp.topic == "conversions" and now - course.since < WAITING_S
+            }
+
     def passed(self, tp: TopicPartition, course: _Course, position: int) -> None:
         """The fetcher went on to `position` without finding a record."""
         with self._lock:
             if self._courses.get(tp) is course:
                 course.reached = position
 
-    def taken(self, tp: TopicPartition, course: _Course, position: int, records: int) -> bool:
+    def taken(self, tp: TopicPartition, course: _Course, position: int, records: int, written: int) -> bool:
         """A batch that ends at `position` was fetched; False where `tp` has been released anew or held since.
 
-        `records` are in it or, where these are more, left behind it.
+        `records` are in it or, where these are more, left behind it; its last one was `written` then (ms).
         """
         with self._lock:
             if self._courses.get(tp) is not course:
@@ -220,6 +253,8 @@ class Flow:
             course.start = course.reached = position
             course.outstanding += 1
             course.busy = records > LARGE_BATCH
+            course.written = written
+            course.since = self._clock()
             return True
 
 
@@ -251,7 +286,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
-        unwrap_records(consumer)
+        waiting = unwrap_records(consumer)
         flow: Flow = self.app.flow  # type: ignore[attr-defined] # the worker's own app has it
         subscriptions = fetcher._subscriptions  # noqa: SLF001
         assigned = consumer.assignment()
@@ -259,6 +294,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
             if tp in assigned:
                 consumer.seek(tp, offset)
                 flow.sought(tp, offset, epoch)
+        waiting.clear()
+        waiting.update(flow.waits(time.time_ns() // 1_000_000))
         active = [tp for tp in assigned if active_partitions is None or tp in active_partitions]
         courses = {tp: course for tp in active if (course := flow.ready(tp)) is not None}
         ready = list(courses)
@@ -282,7 +319,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             start = course.start if stood[tp] == course.reached else stood[tp]
             after = state.position if state.has_valid_position else records[-1].offset + 1
             highwater = state.highwater or after
-            if flow.taken(tp, course, after, max(len(records), highwater - after)):
+            if flow.taken(tp, course, after, max(len(records), highwater - after), records[-1].timestamp):
                 first = records[0].offset if start is None else start
                 batches[tp] = [Batch(tp, records, first, after, course.epoch, highwater)]
         self.app.rebalance.resumed()  # type: ignore[attr-defined] # as above

@@ -18,7 +18,7 @@ from rocksdict import WriteBatch
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
-from streams.core.state import mark_key
+from streams.core.state import mark_key, merge_marks, read_mark
 from streams.worker import metrics
 from streams.worker.consumers import return_batches
 from streams.worker.progress import Progress
@@ -103,6 +103,7 @@ class Restorer:
         entries = WriteBatch(raw_mode=True)
         put = entries.put
         count = 0
+        marks: dict[bytes, int] = {}
         for records in batches:
             count += len(records)
             for record in records:
@@ -115,7 +116,10 @@ class Restorer:
                     continue
                 put(key, value)
                 if len(headers) > 1:
-                    put(mark_key(key), b"")
+                    mark, until = mark_key(key), read_mark(headers[1][1])
+                    marks[mark] = max(until, marks.get(mark, 0))
+        for mark, merged in merge_marks(marks, self._store).items():
+            put(mark, merged)
         self._store.write_batch(entries, positions)
         self.records += count
         metrics.RESTORED.inc(count)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from streams.core.ids import visitor_hash
 from streams.core.state import (
+    ALWAYS,
     SPEND_PREFIX,
     VISITOR_PREFIX,
     MemoryView,
     attribution_key,
     mark_key,
+    merge_marks,
     order_key,
     pane_key,
+    read_mark,
     spend_key,
     spend_prefix,
     visitor_key,
+    write_mark,
 )
 
 CONVERSION = "0123456789abcdef" * 2
 VISITOR = visitor_hash("s", "v")
+NOW = 1_800_000_000_000
 
 
 def test_all_of_a_visitor_lies_under_one_prefix():
@@ -55,3 +60,14 @@ def test_a_memory_view_scans_by_prefix_in_key_order():
     assert view.scan(mine + b"t2") == [(mine + b"t2", b"2")]
     assert view.scan(b"") == sorted(entries.items())
     assert view.get_many([b"o1", b"nothing"]) == [b"4", None]
+
+
+def test_a_mark_never_ends_earlier_than_it_did():
+    """Whatever order it is restored in; one without a time never ends."""
+    key = visitor_key(VISITOR) + b"m"
+    view = MemoryView()
+    for until, expected in ((7, 7), (3, 7), (NOW, NOW), (ALWAYS, ALWAYS), (9, ALWAYS)):
+        for merged_key, value in merge_marks({key: until}, view).items():
+            view.put(merged_key, value)
+        assert read_mark(view.get_many([key])[0]) == expected
+    assert write_mark(ALWAYS) == b"", "as marks were before they had an end"

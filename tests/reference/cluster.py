@@ -19,7 +19,7 @@ from streams.core.ids import partition_of
 from streams.core.outcome import Scope
 from streams.core.panes import KPIS
 from streams.core.review import RANGES, review, traces
-from streams.core.state import MemoryView, mark_key
+from streams.core.state import MemoryView, mark_key, merge_marks, read_mark
 
 INPUTS = ("clicks", "conversions", "costs", "orders-by-visitor")
 STATE_TOPICS = ("touches", "orders", "attributions", "panes", "spend")
@@ -149,7 +149,9 @@ class Cluster:
                 headers = dict(output[2])
                 view.put(headers["k"], output[1])
                 if "m" in headers:
-                    view.put(mark_key(headers["k"]), b"")
+                    mark = {mark_key(headers["k"]): read_mark(headers["m"])}
+                    for key, value in merge_marks(mark, view).items():
+                        view.put(key, value)
         assert view._entries == self.views[place]._entries
         self.views[place] = view
 

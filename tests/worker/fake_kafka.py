@@ -140,7 +140,7 @@ class Kafka:
             for outputs in sent.values():
                 for _, value, headers, _ in outputs:
                     key = headers[0][1]
-                    self.put({key: value} | ({mark_key(key): b""} if len(headers) > 1 else {}))
+                    self.put({key: value} | {mark_key(key): mark for _, mark in headers[1:]})
         for log in self.logs.values():
             log.resolve(committed=True)
         self.commits += 1

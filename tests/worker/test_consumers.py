@@ -30,7 +30,7 @@ def packed(base, values, *, producer=OTHER):
         batch_size=1 << 20,
     )
     for place, value in enumerate(values):
-        builder.append(place, timestamp=0, key=None, value=value, headers=[("k", value)])
+        builder.append(place, timestamp=base + place, key=None, value=value, headers=[("k", value)])
     batch = bytearray(builder.build())
     batch[:8] = base.to_bytes(8, "big")
     return bytes(batch)
@@ -157,3 +157,21 @@ def test_nothing_is_returned_after_a_seek():
     state.position = 0
     assert found.getall(1) == []
     assert not found.has_more()
+
+
+def test_records_that_must_wait_are_kept_until_they_need_not():
+    """Also those that were taken out of a batch already; the position is before the first of them."""
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=OrderedDict()))
+    until = unwrap_records(consumer)
+    found, state = fetched(packed(0, [b"a", b"b", b"c"]) + packed(3, [b"d"]), 0)
+    consumer._fetcher._records[TP] = found
+    until[TP] = 1
+    assert [record.value for record in found.getall(9)] == [b"a", b"b"]
+    for most in (1, None):
+        assert (found.getall(most), found.has_more(), state.position) == ([], True, 2)
+    until[TP] = 2
+    assert [record.value for record in found.getall(9)] == [b"c"]
+    assert (found.getall(9), found.has_more(), state.position) == ([], True, 3)
+    until.clear()
+    assert [record.value for record in found.getall(9)] == [b"d"]
+    assert (found.has_more(), state.position) == (False, 4)

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from streams.worker.driver import LARGE_BATCH, LEAST_REST_S, LONGEST_REST_S, MOST_OUTSTANDING, Batch, Flow
+from streams.worker.driver import (
+    FAR_BEHIND_MS,
+    FIRST_LOOK_S,
+    LARGE_BATCH,
+    LEAST_REST_S,
+    LONGEST_REST_S,
+    MOST_OUTSTANDING,
+    WAITING_S,
+    Batch,
+    Flow,
+)
 
 TP = TopicPartition("clicks", 3)
 
@@ -68,7 +78,7 @@ def test_no_more_batches_than_are_taken_care_of():
     flow, course, epoch = released()
     for number in range(MOST_OUTSTANDING):
         assert flow.ready(TP) is course
-        assert flow.taken(TP, course, 11 + number, LARGE_BATCH + 1)
+        assert flow.taken(TP, course, 11 + number, LARGE_BATCH + 1, 0)
     assert flow.ready(TP) is None
     flow.done(TP, epoch)
     assert flow.ready(TP) is course
@@ -78,14 +88,14 @@ def test_after_a_small_batch_its_partition_rests():
     """One at a time, so that what comes meanwhile is in the next one; a large one, or one with much behind it, not."""
     now = [0.0]
     flow, course, epoch = released(clock=lambda: now[0])
-    assert flow.taken(TP, course, 11, LARGE_BATCH)
+    assert flow.taken(TP, course, 11, LARGE_BATCH, 0)
     assert flow.ready(TP) is None
     now[0] = 5.0
     flow.done(TP, epoch)
     assert flow.ready(TP) is None
     now[0] += LEAST_REST_S
     assert flow.ready(TP) is course
-    assert flow.taken(TP, course, 12, LARGE_BATCH + 1)
+    assert flow.taken(TP, course, 12, LARGE_BATCH + 1, 0)
     assert flow.ready(TP) is course
     flow.done(TP, epoch)
     assert flow.ready(TP) is course
@@ -98,7 +108,7 @@ def test_it_rests_longer_where_batches_take_longer():
     for seconds, rest in ((0.05, 0.2), (1.0, LONGEST_REST_S)):
         for _ in range(50):
             flow.pace(3, seconds)
-        assert flow.taken(TP, course, 11, 3)
+        assert flow.taken(TP, course, 11, 3, 0)
         flow.done(TP, epoch)
         now[0] += rest - 0.001
         assert flow.ready(TP) is None
@@ -106,24 +116,80 @@ def test_it_rests_longer_where_batches_take_longer():
         assert flow.ready(TP) is course
 
 
+def behind(*clicks):
+    """A flow with partitions of clicks, of each of which a large batch written so long ago (ms) has been taken."""
+    now = [0.0]
+    flow = Flow(clock=lambda: now[0])
+    facts = TopicPartition("conversions", 0)
+    for tp in (facts, *(TopicPartition("clicks", number) for number in range(len(clicks)))):
+        flow.sought(tp, 0, flow.release(tp, 0))
+    for number, age in enumerate(clicks):
+        tp = TopicPartition("clicks", number)
+        assert flow.taken(tp, flow.ready(tp), 9, LARGE_BATCH + 1, NOW - age)
+    return flow, facts, now
+
+
+NOW = 1_800_000_000_000
+
+
+def test_far_behind_conversions_wait_for_clicks():
+    """For those of the slowest partition: what is read of both was written at the same time."""
+    flow, facts, _ = behind(3 * FAR_BEHIND_MS, 2 * FAR_BEHIND_MS, 0)
+    assert flow.waits(NOW) == {facts: NOW - 3 * FAR_BEHIND_MS}
+    tp = TopicPartition("clicks", 0)
+    flow.taken(tp, flow.ready(tp), 19, LARGE_BATCH + 1, NOW)
+    assert flow.waits(NOW) == {facts: NOW - 2 * FAR_BEHIND_MS}
+    tp = TopicPartition("clicks", 1)
+    flow.taken(tp, flow.ready(tp), 19, LARGE_BATCH, NOW - 2 * FAR_BEHIND_MS)
+    assert flow.waits(NOW) == {}, "all that is left of it is old"
+
+
+def test_nearly_up_to_date_nothing_waits():
+    """Latency comes first, and some touches that come a little late cost little."""
+    flow, _, _ = behind(FAR_BEHIND_MS, 5)
+    assert flow.waits(NOW) == {}
+
+
+def test_nothing_waits_for_long():
+    """Clicks that do not get on, whatever it is, hold up nothing else for good."""
+    flow, facts, now = behind(3 * FAR_BEHIND_MS)
+    now[0] = WAITING_S - 0.1
+    assert facts in flow.waits(NOW)
+    now[0] = WAITING_S
+    assert flow.waits(NOW) == {}
+    flow.taken(facts, flow.ready(facts), 9, 1, NOW)
+    assert facts in flow.waits(NOW), "for the next ones it begins anew"
+
+
+def test_clicks_come_first_where_neither_is_known():
+    """Or conversions would be a batch ahead, which are a hundred batches of clicks; without clicks it is soon known."""
+    now = [0.0]
+    flow = Flow(clock=lambda: now[0])
+    for topic in ("clicks", "conversions"):
+        flow.sought(TopicPartition(topic, 0), 0, flow.release(TopicPartition(topic, 0), 0))
+    assert flow.waits(NOW) == {TopicPartition("conversions", 0): 0}
+    now[0] = FIRST_LOOK_S
+    assert flow.waits(NOW) == {}
+
+
 def test_what_was_fetched_before_a_release_holds_nothing_up():
     """A rebalance throws fetched batches away; nobody is ever done with those."""
     flow, old, epoch = released()
     for number in range(MOST_OUTSTANDING):
-        flow.taken(TP, old, 11 + number, LARGE_BATCH + 1)
+        flow.taken(TP, old, 11 + number, LARGE_BATCH + 1, 0)
     again = flow.release(TP, 10)
     flow.sought(TP, 10, again)
     course = flow.ready(TP)
     assert course.outstanding == 0
     flow.done(TP, epoch)
     assert course.outstanding == 0
-    assert not flow.taken(TP, old, 12, 1), "fetched before the release"
+    assert not flow.taken(TP, old, 12, 1, 0), "fetched before the release"
 
 
 def test_the_next_batch_starts_where_the_last_one_ended():
     """Whatever markers and aborted records were gone over in between."""
     flow, course, epoch = released(10)
-    flow.taken(TP, course, 15, 5)
+    flow.taken(TP, course, 15, 5, 0)
     flow.passed(TP, course, 18)
     assert (course.start, course.reached) == (15, 18)
     assert flow.idle_at(TP) == 0, "a batch is out"
