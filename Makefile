@@ -110,7 +110,7 @@ $(STAMPS)/project: $(STAMPS)/packages pyproject.toml
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard schemas/*.pyx streams/core/*.pyx sinks/clickhouse/*.pyx sinks/clickhouse/*.pxi)
+$(STAMPS)/core: $(STAMPS)/project deploy/extension.py $(wildcard schemas/*.pyx schemas/*.pxd streams/core/*.pyx sinks/clickhouse/*.pyx sinks/clickhouse/*.pxi)
 	@$(BIN)/python -m deploy.extension
 	@touch $@
 

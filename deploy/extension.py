@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     *(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk")),
-    ROOT / "schemas" / "_batches.pyx",
+    *(ROOT / "schemas" / f"{name}.pyx" for name in ("_batches", "_fetched")),
     *(ROOT / "sinks" / "clickhouse" / f"{name}.pyx" for name in ("_touches", "_panes")),
 )
 FLAGS = ("-O2", "-g0", "-fPIC", "-shared", "-fno-strict-aliasing", "-w")
@@ -56,7 +56,7 @@ def _build(pyx: Path) -> Path:
     module = target(pyx)
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory) / f"{pyx.stem}.c"
-        subprocess.run([sys.executable, "-m", "cython", "-3", str(pyx), "-o", str(source)], check=True, cwd=ROOT)
+        subprocess.run([sys.executable, "-m", "cython", "-3", "-I", str(ROOT), str(pyx), "-o", str(source)], check=True, cwd=ROOT)
         fresh = Path(directory) / module.name
         include = sysconfig.get_paths()["include"]
         subprocess.run([*compiler(), *FLAGS, f"-I{include}", str(source), "-o", str(fresh)], check=True)

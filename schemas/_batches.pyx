@@ -9,6 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memmove
 
+cimport cython
+
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
@@ -16,6 +18,36 @@ ctypedef unsigned char byte
 
 DEF OVERHEAD = 64
 """Most bytes of a record beside its key, value and headers; of a header beside its name and value."""
+
+
+@cython.no_gc
+cdef class Keyed:
+    """A record to be sent whose only header is its key in the state; stands for the tuple of it, made of three objects.
+
+    (key, value, [("k", state key)], None)
+    """
+
+    def __init__(self, bytes key not None, bytes value not None, bytes state_key not None):
+        self.key, self.value, self.state_key = key, value, state_key
+
+    def _told(self):
+        return self.key, self.value, [("k", self.state_key)], None
+
+    def __iter__(self):
+        return iter(self._told())
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, at):
+        return self._told()[at]
+
+    def __eq__(self, other):
+        return self._told() == tuple(other) if isinstance(other, (tuple, Keyed)) else NotImplemented
+
+    def __repr__(self):
+        return repr(self._told())
+
 
 cdef byte* buffer = NULL
 cdef Py_ssize_t capacity = 0
@@ -69,43 +101,63 @@ cdef inline byte* put_bytes(byte* to, object text):
     return put_text(to, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
+cdef inline byte* put_start(byte* to, long long time, long long place) noexcept nogil:
+    """Attributes, and time and place after the first record."""
+    to[0] = 0
+    return put_number(put_number(to + 1, time), place)
+
+
 cpdef tuple pack(list records, Py_ssize_t start, Py_ssize_t most, long long now):
     """The bytes of as many records from `start` on as `most` bytes hold, at least of one.
 
-    A record is (key, value, headers, timestamp); the key may be None, and the timestamp, which is `now` then. Returns
-    the bytes, the place after the last record, and the first and the latest timestamp.
+    A record is (key, value, headers, timestamp) or a `Keyed`; the key may be None, and the timestamp, which is `now`
+    then. Returns the bytes, the place after the last record, and the first and the latest timestamp.
     """
     cdef Py_ssize_t at, body, room, length
     cdef Py_ssize_t used = 0
     cdef long long time, first = 0, latest = 0
-    cdef tuple record
+    cdef object record
+    cdef Keyed keyed
     cdef bytes key, value
     cdef str name
     cdef const char* text
     cdef byte* out
     for at in range(start, len(records)):
-        record = <tuple?>records[at]
-        key, value, headers, stamp = record
-        time = now if stamp is None else stamp
-        if at == start:
-            first = latest = time
-        room = OVERHEAD + (PyBytes_GET_SIZE(key) if key is not None else 0) + PyBytes_GET_SIZE(value)
-        for name, content in headers:
-            PyUnicode_AsUTF8AndSize(name, &length)
-            room += OVERHEAD + length + (PyBytes_GET_SIZE(<bytes?>content) if content is not None else 0)
-        reserve(used + room)
+        record = records[at]
         # The body first, then its length before it, which takes as many bytes as it takes.
-        out = buffer + used + 5
-        out[0] = 0
-        out = put_number(out + 1, time - first)
-        out = put_number(out, at - start)
-        out = put_bytes(out, key)
-        out = put_bytes(out, value)
-        out = put_number(out, len(headers))
-        for name, content in headers:
-            text = PyUnicode_AsUTF8AndSize(name, &length)
-            out = put_text(out, text, length)
-            out = put_bytes(out, content)
+        if isinstance(record, Keyed):
+            keyed = <Keyed>record
+            time = now
+            if at == start:
+                first = latest = time
+            reserve(
+                used + 3 * OVERHEAD + PyBytes_GET_SIZE(keyed.key) + PyBytes_GET_SIZE(keyed.value)
+                + PyBytes_GET_SIZE(keyed.state_key)
+            )
+            out = put_start(buffer + used + 5, time - first, at - start)
+            out = put_text(out, PyBytes_AS_STRING(keyed.key), PyBytes_GET_SIZE(keyed.key))
+            out = put_text(out, PyBytes_AS_STRING(keyed.value), PyBytes_GET_SIZE(keyed.value))
+            out[0] = 2  # one header
+            out = put_text(out + 1, "k", 1)
+            out = put_text(out, PyBytes_AS_STRING(keyed.state_key), PyBytes_GET_SIZE(keyed.state_key))
+        else:
+            key, value, headers, stamp = <tuple?>record
+            time = now if stamp is None else stamp
+            if at == start:
+                first = latest = time
+            room = OVERHEAD + (PyBytes_GET_SIZE(key) if key is not None else 0) + PyBytes_GET_SIZE(value)
+            for name, content in headers:
+                PyUnicode_AsUTF8AndSize(name, &length)
+                room += OVERHEAD + length + (PyBytes_GET_SIZE(<bytes?>content) if content is not None else 0)
+            reserve(used + room)
+            out = put_start(buffer + used + 5, time - first, at - start)
+            out = put_bytes(out, key)
+            out = put_bytes(out, value)
+            out = put_number(out, len(headers))
+            for name, content in headers:
+                text = PyUnicode_AsUTF8AndSize(name, &length)
+                out = put_text(out, text, length)
+                out = put_bytes(out, content)
         body = out - (buffer + used + 5)
         room = length_of(body)
         if at > start and used + room + body > most:

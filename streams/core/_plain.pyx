@@ -16,6 +16,10 @@ from cpython.ref cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcmp, memcpy, memset
 
+cimport cython
+from schemas._batches cimport Keyed
+from schemas._fetched cimport Place, Records
+
 import orjson
 from xxhash import xxh3_64_digest, xxh3_64_hexdigest, xxh3_128_digest
 
@@ -347,21 +351,24 @@ cdef class Plan:
     """Of panes: site, channel, campaign, partner, variant, audience, currency."""
     cdef int slot
     """Of the pane's counters; -1: internal, counted nowhere."""
+    cdef long long batch
+    cdef long long minute
+    cdef list numbers
+    """The changes of this minute's pane, in the batch of that number."""
 
 
-cdef class Plain:
-    """A plain touch that belongs to this partition, ready but for deduplication."""
+@cython.no_gc
+cdef class Plain(Keyed):
+    """A plain touch that belongs to this partition, ready but for deduplication: the record of ``touches`` to be sent.
 
-    cdef readonly bytes named
-    """Visitor id: the record's key."""
+    Its key is the visitor id.
+    """
+
+    cdef object source
+    """The event's record, or the records of which it is one."""
+    cdef Py_ssize_t place
     cdef readonly bytes visitor
     """State key of the visitor."""
-    cdef readonly bytes key
-    """State key of the touch."""
-    cdef readonly str fp
-    """The content's fingerprint."""
-    cdef readonly bytes value
-    """The touch record."""
     cdef readonly long long received_at
     cdef long long time
     cdef long long cost
@@ -369,31 +376,40 @@ cdef class Plain:
     """It is a click with an id, by which landings name it."""
     cdef Plan plan
 
-    cpdef count(self, dict changes):
-        """Add the touch's contribution to the panes' `changes`."""
+    @property
+    def record(self):
+        """The event's record."""
+        return (<Records>self.source).record(self.place) if type(self.source) is Records else self.source
+
+    cdef count(self, dict changes, long long batch):
+        """Add the touch's contribution to the panes' `changes` in the batch of that number."""
         cdef Plan plan = self.plan
-        cdef tuple names = plan.dimensions
-        cdef tuple key = (
-            self.time // MINUTE_MS, names[0], names[1], names[2], names[3], names[4], names[5], names[6]
-        )  # fmt: skip
-        cdef list numbers = changes.get(key)
-        if numbers is None:
-            numbers = changes[key] = [0, 0, 0, 0, 0]
+        cdef tuple names
+        cdef long long minute = self.time // MINUTE_MS
+        cdef list numbers
+        if plan.batch == batch and plan.minute == minute:
+            numbers = plan.numbers
+        else:
+            names = plan.dimensions
+            key = (minute, names[0], names[1], names[2], names[3], names[4], names[5], names[6])
+            numbers = changes.get(key)
+            if numbers is None:
+                numbers = changes[key] = [0, 0, 0, 0, 0]
+            plan.batch = batch
+            plan.minute = minute
+            plan.numbers = numbers
         if plan.slot >= 0:
             numbers[plan.slot] = numbers[plan.slot] + 1
         if self.cost:
             numbers[4] = numbers[4] + self.cost
 
 
-cpdef Plain read_plain(record, registry, int partitions, int partition):
-    """The plain touch in `record`; None where it is not plain, or belongs to another partition."""
-    cdef bytes value = record.value
-    if value is None:
+cdef Plain read_plain(
+    const byte* raw, Py_ssize_t size, long long written, registry, unsigned int partitions, unsigned int partition
+):
+    """The plain touch in a record's value, `written` then (ms); None where it is none, or of another partition."""
+    if raw == NULL or size > LARGEST:
         return None
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
-    if size > LARGEST:
-        return None
-    cdef const byte* raw = <const byte*>PyBytes_AS_STRING(value)
     cdef Touch touch
     if not scan(raw, raw + size, &touch):
         return None
@@ -402,9 +418,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
     )
     if touch.seen & needed != needed:
         return None
-    if murmur2(touch.field[VISITOR_ID].at, touch.field[VISITOR_ID].size) % <unsigned int>partitions != <unsigned int>(
-        partition
-    ):
+    if murmur2(touch.field[VISITOR_ID].at, touch.field[VISITOR_ID].size) % partitions != partition:
         return None
     if touch.wide:
         try:
@@ -428,7 +442,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
         if not 65 <= code.at[field] <= 90:  # what is to be put in capitals is not plain
             return None
 
-    cdef long long received = touch.received if (touch.seen >> RECEIVED_AT) & 1 else record.timestamp
+    cdef long long received = touch.received if (touch.seen >> RECEIVED_AT) & 1 else written
     cdef long long time = touch.time
     if received > MAX_TIME or touch.sent > MAX_TIME or time > MAX_TIME or received < 0:
         return None
@@ -453,7 +467,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
         or plan.version != registry.version
         or not plan.start <= time < plan.until
     ):
-        plan = new_plan(record, registry, number > 0)
+        plan = new_plan(PyBytes_FromStringAndSize(<const char*>raw, size), written, registry, number > 0)
         if plan is None:
             return None
         if len(_plans) >= MOST_PLANS:
@@ -501,7 +515,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
     (content - 1)[0] = 125
 
     cdef Plain plain = Plain.__new__(Plain)
-    plain.fp = xxh3_64_hexdigest(PyBytes_FromStringAndSize(<const char*>content_buffer, content - content_buffer))
+    fp = xxh3_64_hexdigest(PyBytes_FromStringAndSize(<const char*>content_buffer, content - content_buffer))
     if not (touch.seen >> COST) & 1:
         out = put(out, opening[COST])
         out[0] = 48
@@ -509,7 +523,7 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
         out += 2
     memcpy(out, b'"fp":"', 6)
     out += 6
-    memcpy(out, PyUnicode_AsUTF8AndSize(plain.fp, NULL), 16)
+    memcpy(out, PyUnicode_AsUTF8AndSize(fp, NULL), 16)
     out += 16
     memcpy(out, b'","received_at":', 16)
     out = put_number(out + 16, received)
@@ -529,9 +543,9 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
     out = put_bytes(out, plan.tail)
 
     plain.value = PyBytes_FromStringAndSize(<const char*>value_buffer, out - value_buffer)
-    plain.named = PyBytes_FromStringAndSize(<const char*>touch.field[VISITOR_ID].at, touch.field[VISITOR_ID].size)
-    plain.visitor = b"v" + <bytes>xxh3_128_digest(plan.visitor_prefix + plain.named)
-    plain.key = plain.visitor + b"t" + <bytes>xxh3_64_digest(
+    plain.key = PyBytes_FromStringAndSize(<const char*>touch.field[VISITOR_ID].at, touch.field[VISITOR_ID].size)
+    plain.visitor = b"v" + <bytes>xxh3_128_digest(plan.visitor_prefix + plain.key)
+    plain.state_key = plain.visitor + b"t" + <bytes>xxh3_64_digest(
         PyBytes_FromStringAndSize(<const char*>touch.field[EVENT_ID].at, touch.field[EVENT_ID].size)
     )
     plain.received_at = received
@@ -543,26 +557,49 @@ cpdef Plain read_plain(record, registry, int partitions, int partition):
 
 
 cpdef read_all(records, registry, int partitions, int partition, list read, odd):
-    """Append (record, plain touch, state key of its visitor, its own) of each to `read`; `odd(record)` for the rest."""
+    """Append the plain touch in each record to `read`; `odd(record)` for the rest."""
     cdef Plain plain
+    cdef Records many
+    cdef Py_ssize_t at
+    cdef bytes value
+    cdef const byte* raw
+    if type(records) is Records:
+        many = <Records>records
+        for at in range(many.count):
+            raw = many.places[at].value
+            plain = read_plain(raw, many.places[at].value_size, many.places[at].timestamp, registry, partitions, partition)
+            if plain is None:
+                odd(many.record(at))
+            else:
+                plain.source = many
+                plain.place = at
+                read.append(plain)
+        return
     for record in records:
-        plain = read_plain(record, registry, partitions, partition)
+        value = record.value
+        raw = NULL if value is None else <const byte*>PyBytes_AS_STRING(value)
+        plain = read_plain(
+            raw, 0 if value is None else PyBytes_GET_SIZE(value), record.timestamp, registry, partitions, partition
+        )
         if plain is None:
             odd(record)
         else:
-            read.append((record, plain, plain.visitor, plain.key))
+            plain.source = record
+            read.append(plain)
 
 
 cpdef tuple look_ups(list read):
     """As `streams.core.clicks._look_ups`."""
-    cdef tuple entry
     cdef list keys = []
     cdef list odd = []
     cdef dict visitors = {}
     for entry in read:
-        keys.append(entry[3])
-        visitors[entry[2]] = None
-        if type(entry[1]) is not Plain:
+        if type(entry) is Plain:
+            keys.append((<Plain>entry).state_key)
+            visitors[(<Plain>entry).visitor] = None
+        else:
+            keys.append((<tuple>entry)[3])
+            visitors[(<tuple>entry)[2]] = None
             odd.append(entry)
     cdef list named = list(visitors)
     for visitor in named:
@@ -586,29 +623,29 @@ cpdef dict marked_among(list visitors, list found, Py_ssize_t start, set stated)
 
 
 cpdef tuple settle(
-    list read, list found, dict marked, dict puts, dict waiting, list touches, dict changes, odd
+    list read, list found, dict marked, dict puts, dict waiting, list touches, dict changes, long long batch, odd
 ):
     """Put and count each plain touch that is new and changes nothing known; `odd(entry, stored)` for the rest.
 
+    `batch` is a number that no other `changes` have had.
     Returns how many it took, and the latest moment of receipt.
     """
     cdef Py_ssize_t at
     cdef Py_ssize_t taken = 0
     cdef long long latest = 0
-    cdef tuple entry
     cdef Plain plain
     cdef PyObject* until
     for at in range(len(read)):
-        entry = <tuple>read[at]
-        if type(entry[1]) is Plain and found[at] is None:
-            plain = <Plain>entry[1]
+        entry = read[at]
+        if type(entry) is Plain and found[at] is None:
+            plain = <Plain>entry
             until = PyDict_GetItem(marked, plain.visitor)
-            if plain.key not in puts and plain.key not in waiting and (
+            if plain.state_key not in puts and plain.state_key not in waiting and (
                 until == NULL or (plain.time > <long long>(<object>until) and not plain.names_click)
             ):
-                puts[plain.key] = plain.value
-                touches.append((plain.named, plain.value, [("k", plain.key)], None))
-                plain.count(changes)
+                puts[plain.state_key] = plain.value
+                touches.append(plain)
+                plain.count(changes, batch)
                 taken += 1
                 if plain.received_at > latest:
                     latest = plain.received_at
@@ -664,7 +701,7 @@ cpdef emit_panes(list changed, list placed, list olds, dict puts, list outputs, 
         if value is None:
             value = odd(minute, texts[1], pane[1], old)
         puts[place[2]] = value
-        outputs.append((place[1], value, [("k", place[2])], None))
+        outputs.append(Keyed(place[1], value, place[2]))
 
 
 cdef inline const byte* number_before(const byte* start, const byte* end, long long* total) noexcept nogil:
@@ -786,12 +823,12 @@ cdef str evidence_hash(bytes utm, Text* click_ids, Text* values, int number):
     return xxh3_64_hexdigest(b"&".join(pieces))
 
 
-cdef Plan new_plan(record, registry, bint unique):
-    """Ask the Python code what a touch's statements come to; None where it refuses the record."""
+cdef Plan new_plan(bytes value, long long written, registry, bint unique):
+    """Ask the Python code what a touch's statements come to; None where it refuses the record's `value`."""
     from streams.core.clicks import to_touch
 
     try:
-        event = accept(record.value, record.timestamp, "clicks")
+        event = accept(value, written, "clicks")
     except Refused:
         return None
     touch = to_touch(event, registry)

@@ -10,6 +10,7 @@ of a visitor without a mark.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -40,8 +41,8 @@ SAID: Final = ("source", "medium", "campaign", "content", "term", "partner", "cu
 _FOUND: Final = frozenset(
     (*SAID, "said", "channel", "internal", "evidence", "hw_cid", "stated", "quiet", "valid", "invalid_reasons")
 )
-_Read = tuple["Record", Any, bytes, bytes]
-"""A record, its event (or plain touch), and the state keys of its visitor and of itself."""
+_Read = tuple["Record", "Event", bytes, bytes]
+"""A record, its event, and the state keys of its visitor and of itself; a plain touch stands for all of them."""
 
 
 def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome:
@@ -66,6 +67,8 @@ class _Batch:
     """A batch under way, chunk by chunk: what can change what is known is put aside, to be looked at when all is read."""
 
     outcome: Outcome
+    number: int = field(default_factory=count(1).__next__)
+    """No other batch of this process has it."""
     together: dict[bytes, list[tuple[bytes, Event]]] = field(default_factory=dict)
     """State key of a visitor -> state keys and events."""
     waiting: dict[bytes, str] = field(default_factory=dict)
@@ -94,7 +97,15 @@ class _Batch:
         if compiled is not None:
             touches = outcome.into("touches", scope.partition)
             taken, latest = compiled.settle(
-                read, found, marked, outcome.puts, self.waiting, touches, outcome.pane_changes, self._take_one
+                read,
+                found,
+                marked,
+                outcome.puts,
+                self.waiting,
+                touches,
+                outcome.pane_changes,
+                self.number,
+                self._take_one,
             )
             outcome.accepted += taken
             outcome.latest = max(outcome.latest, latest)
@@ -117,11 +128,13 @@ class _Batch:
         visitor = b"v" + visitor_hasher(event["site"])(named)
         self.read.append((record, event, visitor, visitor + b"t" + event_hash(event["event_id"])))
 
-    def _take_one(self, entry: _Read, stored: bytes | None) -> None:
-        record, event, visitor, key = entry
+    def _take_one(self, entry: Any, stored: bytes | None) -> None:
         outcome = self.outcome
         registry = outcome.scope.registry
-        if type(event) is not dict:
+        if type(entry) is tuple:
+            record, event, visitor, key = entry
+        else:
+            record, visitor, key = entry.record, entry.visitor, entry.state_key
             event = accept(record.value, record.timestamp, "clicks")
         old = stored or outcome.puts.get(key) or self.waiting.get(key)
         if old is not None:

@@ -5,13 +5,19 @@ Rule: which of them count, and where the consumer stands after them, is aiokafka
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from schemas.fetched import RecordBatch, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
+
+_offset: Final = attrgetter("offset")
 
 
 def unwrap_records(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
@@ -72,30 +78,32 @@ class _Apart:
     def __init__(self, fetched: Any, until: dict[TopicPartition, int]) -> None:
         self._fetched = fetched
         self._until = until
-        self._left: list[Any] = []
+        self._left: Sequence[Any] = ()
         self._end: int | None = None
         """Where the consumer stands after all of it, once all is decoded."""
 
-    def take(self, most: int | None = None) -> list[Any]:
+    def take(self, most: int | None = None) -> Sequence[Any]:
         """Its next records, at most `most`, and none that must wait; the position goes on to the one after them."""
         fetched = self._fetched
         if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():  # noqa: SLF001
-            return []
+            return ()
         decoder = fetched._partition_records  # noqa: SLF001
-        found, self._left = self._left, []
-        while self._end is None and (most is None or len(found) < most):
+        parts, count = [self._left], len(self._left)
+        while self._end is None and (most is None or count < most):
             position = decoder.next_fetch_offset
             whole = next(decoder, None)
             if whole is None:
                 self._end = decoder.next_fetch_offset
                 break
             if whole and whole[0].offset < position:  # of the first one, what lies before the place that was asked for
-                whole = [record for record in whole if record.offset >= position]
-            found += whole
+                whole = whole[bisect_left(whole, position, key=_offset) :]
+            parts.append(whole)
+            count += len(whole)
+        found = join(parts)
         end = len(found) if most is None else min(most, len(found))
         until = self._until.get(fetched._topic_partition)  # noqa: SLF001
         if until is not None:
-            end = next((at for at in range(end) if found[at].timestamp > until), end)
+            end = next((at for at, record in enumerate(found[:end]) if record.timestamp > until), end)
         found, self._left = found[:end], found[end:]
         if self._left:
             decoder.next_fetch_offset = self._left[0].offset
@@ -128,7 +136,7 @@ class _Whole:
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch
-        self.records: list[Any] = []
+        self.records: Sequence[Any] = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -138,7 +146,7 @@ class _Whole:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[_Whole]:
-        self.records = list(self._batch)
+        self.records = self._batch.records() if type(self._batch) is RecordBatch else list(self._batch)
         yield self
 
     @property

@@ -46,10 +46,13 @@ FIRST_BATCH: Final = 5_000
 """Records of the first batches, until it is known how fast it goes here."""
 SMALLEST_BATCH: Final = 100
 FAR_BEHIND_MS: Final = 60_000
-"""So far behind, ``conversions`` wait for ``clicks``: each touch that comes after a conversion which it can change has
-all of its visitor looked at again."""
-WAITING_S: Final = 10.0
-"""They wait no longer, whatever it is that keeps ``clicks`` from going on."""
+FAR_BEHIND: Final = 10_000
+"""With records of so long ago, and so many left, ``conversions`` wait for ``clicks``: each touch that comes after a
+conversion which it can change has all of its visitor looked at again."""
+STUCK_S: Final = 30.0
+"""A partition of ``clicks`` of which no batch came for so long is not waited for, whatever it is that keeps it."""
+STEP_S: Final = 1.0
+"""While they wait, so long from one batch of a partition to the next: each is two transactions."""
 FIRST_LOOK_S: Final = 0.3
 """And so long until it is known whether there are any."""
 SLOW_S: Final = 1.5
@@ -122,7 +125,8 @@ class _Course:
     """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out.
 
     `busy`: the last one was large, or as much was left behind it; `rests_until`: before that moment none is fetched;
-    `written`: when its last record was (ms), 0 before the first batch; `since`: the moment of that batch, or release.
+    `written`: when its last record was (ms), 0 before the first batch; `left`: how many records lie behind that one;
+    `since`: the moment of that batch, or of the release.
     """
 
     epoch: int
@@ -132,6 +136,7 @@ class _Course:
     busy: bool = False
     rests_until: float = 0.0
     written: int = 0
+    left: int = 0
     since: float = 0.0
 
 
@@ -186,7 +191,7 @@ class Flow:
         if seconds > SLOW_S:
             self.size = max(min(SMALLEST_BATCH, self._most), min(self.size, records // 2))
         elif seconds < SLOW_S / 2 and records >= self.size:
-            self.size = min(self._most, self.size * 2)
+            self.size = min(self._most, self.size * (4 if seconds < SLOW_S / 8 else 2))
 
     def idle_at(self, tp: TopicPartition) -> int:
         """Up to where `tp` is done with, markers and aborted records included; 0 where unknown or at work."""
@@ -224,16 +229,17 @@ class Flow:
                 course.written
                 for tp, course in self._courses.items()
                 if tp.topic == "clicks"
-                and (course.busy if course.written else now - course.since < FIRST_LOOK_S)
                 and course.written < now_ms - FAR_BEHIND_MS
+                and (course.left > FAR_BEHIND or not course.written)
+                and now - course.since < (STUCK_S if course.written else FIRST_LOOK_S)
             ]
             if not behind:
                 return {}
             until = min(behind)
             return {
-                tp: until
+                tp: until if now - course.since >= STEP_S else 0
                 for tp, course in self._courses.items()
-                if tp.topic == "conversions" and now - course.since < WAITING_S
+                if tp.topic == "conversions"
             }
 
     def passed(self, tp: TopicPartition, course: _Course, position: int) -> None:
@@ -242,18 +248,19 @@ class Flow:
             if self._courses.get(tp) is course:
                 course.reached = position
 
-    def taken(self, tp: TopicPartition, course: _Course, position: int, records: int, written: int) -> bool:
-        """A batch that ends at `position` was fetched; False where `tp` has been released anew or held since.
+    def taken(self, tp: TopicPartition, course: _Course, position: int, batch: Sequence[Record], left: int) -> bool:
+        """A `batch` that ends at `position` was fetched, with so many records `left` behind it.
 
-        `records` are in it or, where these are more, left behind it; its last one was `written` then (ms).
+        False where `tp` has been released anew or held since.
         """
         with self._lock:
             if self._courses.get(tp) is not course:
                 return False
             course.start = course.reached = position
             course.outstanding += 1
-            course.busy = records > LARGE_BATCH
-            course.written = written
+            course.busy = max(len(batch), left) > LARGE_BATCH
+            course.left = left
+            course.written = batch[-1].timestamp
             course.since = self._clock()
             return True
 
@@ -319,7 +326,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             start = course.start if stood[tp] == course.reached else stood[tp]
             after = state.position if state.has_valid_position else records[-1].offset + 1
             highwater = state.highwater or after
-            if flow.taken(tp, course, after, max(len(records), highwater - after), records[-1].timestamp):
+            if flow.taken(tp, course, after, records, highwater - after):
                 first = records[0].offset if start is None else start
                 batches[tp] = [Batch(tp, records, first, after, course.epoch, highwater)]
         self.app.rebalance.resumed()  # type: ignore[attr-defined] # as above

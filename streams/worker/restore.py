@@ -15,6 +15,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rocksdict import WriteBatch
 
+from schemas.fetched import Records, compiled
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
@@ -25,8 +26,9 @@ from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from schemas.fetched import Record
     from streams.worker.store import Store
 
 log = structlog.get_logger()
@@ -99,25 +101,17 @@ class Restorer:
     async def _positions(self) -> dict[TopicPartition, int]:
         return {tp: await self._consumer.position(tp) for tp in self._tps}
 
-    def _put(self, batches: list[list[Any]], positions: dict[str, int]) -> None:
+    def _put(self, batches: list[Sequence[Record]], positions: dict[str, int]) -> None:
         entries = WriteBatch(raw_mode=True)
         put = entries.put
         count = 0
         marks: dict[bytes, int] = {}
         for records in batches:
             count += len(records)
-            for record in records:
-                headers = record.headers
-                if not headers or headers[0][0] != "k":
-                    continue
-                key, value = headers[0][1], record.value
-                if value is None:
-                    entries.delete(key)
-                    continue
-                put(key, value)
-                if len(headers) > 1:
-                    mark, until = mark_key(key), read_mark(headers[1][1])
-                    marks[mark] = max(until, marks.get(mark, 0))
+            marked = (compiled.restore if type(records) is Records else _restore)(records, put, entries.delete)
+            for key, value in marked:
+                mark, until = mark_key(key), read_mark(value)
+                marks[mark] = max(until, marks.get(mark, 0))
         for mark, merged in merge_marks(marks, self._store).items():
             put(mark, merged)
         self._store.write_batch(entries, positions)
@@ -148,6 +142,25 @@ class Restorer:
     async def close(self) -> None:
         """Disconnect."""
         await stop_consumer(self._consumer)
+
+
+def _restore(
+    records: Iterable[Record], put: Callable[[bytes, bytes], None], delete: Callable[[bytes], None]
+) -> list[tuple[bytes, bytes]]:
+    """Put each record under its key, the header ``k``; returns the key, and the mark, of those that have one."""
+    marked = []
+    for record in records:
+        headers = record.headers
+        if not headers or headers[0][0] != "k":
+            continue
+        key, value = headers[0][1], record.value
+        if value is None:
+            delete(key)
+            continue
+        put(key, value)
+        if len(headers) > 1:
+            marked.append((key, headers[1][1]))
+    return marked
 
 
 def _left(positions: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> int:
