@@ -18,3 +18,4 @@ cdef class Records:
 
     cdef Records part(self, Py_ssize_t start, Py_ssize_t end)
     cdef record(self, Py_ssize_t at)
+    cdef Py_ssize_t holder(self, Py_ssize_t at, Py_ssize_t otherwise)

@@ -59,11 +59,28 @@ cdef class Records:
         for at in range(self.count):
             yield self.record(at)
 
+    def held_bytes(self):
+        """Bytes of all batches that are kept for it."""
+        return sum(map(len, self.held))
+
     cdef Records part(self, Py_ssize_t start, Py_ssize_t end):
         cdef Records found = with_room(end - start)
         memcpy(found.places, self.places + start, (end - start) * sizeof(Place))
-        found.held = self.held
+        found.held = (
+            self.held[self.holder(start, 0) : self.holder(end - 1, len(self.held) - 1) + 1] if end > start else []
+        )
         return found
+
+    cdef Py_ssize_t holder(self, Py_ssize_t at, Py_ssize_t otherwise):
+        """Which of the bytes that are held a record lies in, so that a part holds no more than it needs."""
+        cdef Bytes here = self.places[at].headers
+        cdef Bytes body
+        cdef Py_ssize_t number_of
+        for number_of in range(len(self.held)):
+            body = <Bytes>PyBytes_AS_STRING(self.held[number_of])
+            if body <= here < body + PyBytes_GET_SIZE(self.held[number_of]):
+                return number_of
+        return otherwise
 
     cdef record(self, Py_ssize_t at):
         cdef Place* place = self.places + at

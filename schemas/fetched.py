@@ -11,7 +11,6 @@ import struct
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import cramjam
 from aiokafka import codec
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -97,20 +96,28 @@ class RecordBatch:
 
     def records(self) -> Sequence[Record]:
         """All of them. Raises `CorruptRecordException`."""
-        body, by = self._data[_HEAD.size :], self.attributes & _CODEC
+        body = self._plain()
         try:
-            plain = _DECODERS[by](body) if by else bytes(body)
             found: Sequence[Record] = compiled.parse(
-                plain,
+                body,
                 self._count,
                 self.base_offset,
                 self.first_timestamp,
                 self.max_timestamp,
                 bool(self.attributes & _APPENDED),
             )
-        except (ValueError, LookupError, cramjam.DecompressionError) as error:
+        except ValueError as error:
             raise CorruptRecordException(f"batch at {self.base_offset}: {error}") from error
         return found
+
+    def _plain(self) -> bytes:
+        body, by = self._data[_HEAD.size :], self.attributes & _CODEC
+        if not by:
+            return bytes(body)
+        try:
+            return _DECODERS[by](body)
+        except Exception as error:  # each codec has its own ways to say that the bytes are none of its
+            raise CorruptRecordException(f"batch at {self.base_offset}: {error!r}") from error
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records())

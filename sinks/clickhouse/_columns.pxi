@@ -7,6 +7,8 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
+from schemas._fetched cimport Records
+
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
@@ -184,13 +186,29 @@ cdef inline bint is_ascii(const byte* at, Py_ssize_t size) noexcept nogil:
     return True
 
 
-cdef bint text_of_value(object value, Text* text) except -1:
-    """The text in a record's value; False where that is no bytes. Raises `UnicodeDecodeError`."""
-    if type(value) is not bytes:
-        return False
-    text.at = <const byte*>PyBytes_AS_STRING(value)
-    text.size = PyBytes_GET_SIZE(value)
-    if not is_ascii(text.at, text.size):
+cdef bint text_of_record(records, Py_ssize_t at, Text* text, unsigned long long* offset, list kept) except -1:
+    """The text in the value of one of `records`, NULL for None, and its offset; False where the value is no bytes.
+
+    What the text lies in is `kept`, where it is not the records'. Raises `UnicodeDecodeError`.
+    """
+    cdef Records many
+    if type(records) is Records:
+        many = <Records>records
+        text.at = many.places[at].value
+        text.size = many.places[at].value_size
+        offset[0] = <unsigned long long>many.places[at].offset
+    else:
+        record = records[at]
+        value = record.value
+        offset[0] = <unsigned long long>record.offset
+        text.at = NULL
+        if value is not None:
+            if type(value) is not bytes:
+                return False
+            kept.append(value)
+            text.at = <const byte*>PyBytes_AS_STRING(value)
+            text.size = PyBytes_GET_SIZE(value)
+    if text.at != NULL and not is_ascii(text.at, text.size):
         PyUnicode_DecodeUTF8(<const char*>text.at, text.size, "strict")
     return True
 

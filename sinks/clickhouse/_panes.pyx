@@ -177,8 +177,9 @@ def columns(records, unsigned long long base):
     way. Raises what `read_pane` raises.
     """
     global model_count, value_count
-    cdef Py_ssize_t row = 0, number
+    cdef Py_ssize_t row = 0, number, place
     cdef int model, measure
+    cdef unsigned long long offset = 0
     cdef list kept = []
     cdef Text text
     if len(records) > ROWS:
@@ -186,16 +187,13 @@ def columns(records, unsigned long long base):
     for number in range(LOWS):
         begin_low(&lows[number], len(records))
     model_count = value_count = 0
-    for record in records:
-        value = record.value
-        if value is None:
-            continue
-        if not text_of_value(value, &text):
+    for place in range(len(records)):
+        if not text_of_record(records, place, &text, &offset, kept):
             return None
-        if parse(text.at, text.size):
-            kept.append(value)
-        else:
-            take_object(read_pane(value), kept)
+        if text.at == NULL:
+            continue
+        if not parse(text.at, text.size):
+            take_object(read_pane(PyBytes_FromStringAndSize(<const char*>text.at, text.size)), kept)
         if not 0 <= whole[0] <= LAST_MINUTE or value_count + count > VALUES:
             return None
         for number in range(LOWS):
@@ -212,7 +210,7 @@ def columns(records, unsigned long long base):
                 measured[measure][value_count] = measures[number][measure]
             value_count += 1
         lengths[row] = value_count
-        versions[row] = base + <unsigned long long>record.offset
+        versions[row] = base + offset
         row += 1
     data = [low_bytes(&lows[number]) for number in range(LOWS)]
     data.append(PyBytes_FromStringAndSize(<const char*>minutes, 4 * row))

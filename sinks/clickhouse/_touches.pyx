@@ -191,9 +191,9 @@ def columns(records, unsigned long long base):
 
     Raises what `read_touch` raises.
     """
-    cdef Py_ssize_t row = 0, number
+    cdef Py_ssize_t row = 0, number, place
     cdef int kind
-    cdef unsigned long long ends = 0
+    cdef unsigned long long ends = 0, offset = 0
     cdef list kept = []
     cdef Buffer* buffer
     cdef Text text
@@ -203,19 +203,16 @@ def columns(records, unsigned long long base):
         begin_low(&lows[number], ROWS if number == LOWS else len(records))
     for number in range(TEXTS):
         buffers[number].size = 0
-    for record in records:
-        value = record.value
-        if value is None:
-            continue
-        if not text_of_value(value, &text):
+    for place in range(len(records)):
+        if not text_of_record(records, place, &text, &offset, kept):
             return None
+        if text.at == NULL:
+            continue
         kind = parse(text.at, text.size)
         if kind == 1:
             continue
         if kind == 2:
-            take_object(read_touch(value), kept)
-        else:
-            kept.append(value)
+            take_object(read_touch(PyBytes_FromStringAndSize(<const char*>text.at, text.size)), kept)
         if lows[LOWS].count + reason_count > ROWS:
             return None
         for number in range(LOWS):
@@ -232,7 +229,7 @@ def columns(records, unsigned long long base):
             add_low(&lows[LOWS], reasons[number])
         ends += reason_count
         lengths[row] = ends
-        versions[row] = base + <unsigned long long>record.offset
+        versions[row] = base + offset
         row += 1
     data = [low_bytes(&lows[number]) for number in range(LOWS)]
     for number in range(TEXTS):

@@ -17,30 +17,33 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError, UnknownTopicOrPartitionError
 
+from schemas.consumers import unwrap_records
+from schemas.fetched import join
 from schemas.incarnations import incarnations
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from sinks.clickhouse import decoders
-from sinks.clickhouse.fetched import placed, unwrap_records
 from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.standing import TOPICS, Standing
 from sinks.clickhouse.writer import Batch, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sinks.clickhouse.metrics import SinkMetrics
 
 log = structlog.get_logger()
 
+BARE: Final = frozenset(("touches", "panes", "attributions", "orders"))
+"""Topics whose records come without their place: nearly all that the sink reads."""
 _DRAIN_SECONDS: Final = 3.0
 _CHECK_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 2.0
@@ -66,6 +69,35 @@ class Pace:
     def wait(self, insert_s: float) -> float:
         """How long a batch waits where the last insert took `insert_s`."""
         return min(self.max_wait, max(self.min_wait, self.patience * insert_s))
+
+
+class Placed(NamedTuple):
+    """A record that knows where it lies."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def placed(record: Any, topic: str, fetched: Mapping[TopicPartition, Sequence[Any]]) -> Any:
+    """`record`, one of `topic` among those `fetched`, as one that knows its place."""
+    if hasattr(record, "partition"):
+        return record
+    found = _content(record)
+    part = next(
+        part
+        for part, records in fetched.items()
+        if part.topic == topic and any(record.offset == other.offset and found == _content(other) for other in records)
+    )
+    return Placed(part.topic, part.partition, *found)
+
+
+def _content(record: Any) -> tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]:
+    return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
 
 
 class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -142,7 +174,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             await admin.start()
             await incarnations(admin, TOPICS)
             await consumer.start()
-            unwrap_records(consumer)
+            unwrap_records(consumer, BARE)
             consumer.subscribe(TOPICS, listener=self)
             log.info(
                 "sink_started",
@@ -193,11 +225,11 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             if records:
                 await self._take(consumer, records)
 
-    async def _take(self, consumer: Any, fetched: dict[TopicPartition, list[Any]]) -> None:
+    async def _take(self, consumer: Any, fetched: dict[TopicPartition, Sequence[Any]]) -> None:
         """Encode what was fetched and add it to the batch."""
         if self._draining:
             return
-        chunks: dict[tuple[str, int | None], list[Any]] = {}
+        chunks: dict[tuple[str, int | None], list[Sequence[Any]]] = {}
         now = time.monotonic()
         for partition, records in fetched.items():
             expected = self._next.get(partition)
@@ -215,15 +247,16 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             self._batch.records += len(records)
             # A pane's partition is part of its identity; everything else goes together.
             number = partition.partition if partition.topic == "panes" else None
-            chunks.setdefault((partition.topic, number), []).extend(records)
-        for (topic, number), records in chunks.items():
+            chunks.setdefault((partition.topic, number), []).append(records)
+        for (topic, number), parts in chunks.items():
+            records = join(parts)
             generation = self._standing.generations[topic]
             self._metrics.records.labels(topic).inc(len(records))
             blocks, rejected = decoders.encode(topic, records, generation, number)
             for block in blocks:
                 self._batch.add(block)
             if rejected:
-                rejected = [found._replace(record=placed(found.record, fetched)) for found in rejected]
+                rejected = [found._replace(record=placed(found.record, topic, fetched)) for found in rejected]
                 self._metrics.undecodable.labels(topic).inc(len(rejected))
                 first = rejected[0]
                 where = f"{topic}[{first.record.partition}]@{first.record.offset}"

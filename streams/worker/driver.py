@@ -20,7 +20,7 @@ from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from mode.utils.futures import notify
 
-from streams.worker.consumers import unwrap_records
+from schemas.consumers import unwrap_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

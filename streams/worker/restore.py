@@ -21,7 +21,7 @@ from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import mark_key, merge_marks, read_mark
 from streams.worker import metrics
-from streams.worker.consumers import return_batches
+from schemas.consumers import return_batches
 from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 

@@ -19,6 +19,7 @@ from streams.core.outcome import Scope
 from streams.core.registry import Registry
 from streams.core.state import MemoryView
 from streams.simulator.load import Load
+from tests.fetched import as_fetched
 from tests.reference.cluster import Record
 from tests.reference.crowds import Crowd
 from tests.reference.events import T0
@@ -38,10 +39,10 @@ VECTORS = yaml.safe_load((Path(__file__).parent / "vectors" / "channels.yaml").r
 
 
 def both(values, *, registry=None, partitions=1, partition=0, chunks=None):
-    """What the compiled code and the Python code make of the same records, in the same batches."""
-    records = [Record(b"k", value, offset, T0) for offset, value in enumerate(values)]
+    """What the compiled code, by fetched records and by others, and the Python code make of the same batches."""
+    one_by_one = [Record(b"k", value, offset, T0) for offset, value in enumerate(values)]
     results = []
-    for module in (compiled, None):
+    for module, records in ((compiled, as_fetched(one_by_one)), (compiled, one_by_one), (None, one_by_one)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clicks, "compiled", module)
             patch.setattr(panes, "compiled", module)
@@ -74,8 +75,8 @@ def plain(outcome):
 
 
 def agree(values, **how):
-    fast, slow = both(values, **how)
-    assert fast == slow
+    fast, fast_too, slow = both(values, **how)
+    assert fast == fast_too == slow
     return fast
 
 

@@ -59,6 +59,19 @@ def test_the_bytes_before_compression_are_the_same(found: list[batches.Unsent]) 
     assert (packed, end) == (bytes(theirs.build()[61:]), len(found))
 
 
+@given(st.lists(st.tuples(values, values, values), min_size=1, max_size=50))
+def test_a_keyed_record_stands_for_the_tuple_of_it(found: list[tuple[bytes, bytes, bytes]]) -> None:
+    keyed = [batches.compiled.Keyed(*each) for each in found]
+    tuples = [(key, value, [("k", state_key)], None) for key, value, state_key in found]
+    assert keyed == tuples
+    assert tuples == keyed
+    assert [tuple(each) for each in keyed] == tuples
+    mixed = [pair[place % 2] for place, pair in enumerate(zip(keyed, tuples, strict=True))]
+    expected = batches.compiled.pack(tuples, 0, BATCH_BYTES, NOW)
+    assert batches.compiled.pack(keyed, 0, BATCH_BYTES, NOW) == expected
+    assert batches.compiled.pack(mixed, 0, BATCH_BYTES, NOW) == expected
+
+
 @given(st.lists(st.integers(0, 2_000), min_size=1, max_size=40), st.integers(100, 4_000))
 def test_no_batch_of_several_records_is_larger_than_it_may_be_and_none_is_lost(sizes: list[int], most: int) -> None:
     found: list[batches.Unsent] = [(b"k", bytes(size), [("h", b"v")], None) for size in sizes]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse import decoders
 from sinks.clickhouse.decoders import encode, panes, plain_panes, plain_touches, touches
+from tests.fetched import as_fetched
 from tests.sinks.samples import Sample, pane, touch
 
 pytestmark = pytest.mark.skipif(decoders.compiled is None, reason="not compiled: no C compiler here")
@@ -59,15 +60,18 @@ def records(values: list[bytes | None], topic: str = "touches") -> list[Sample]:
 
 
 def both(values: list[bytes | None], topic: str = "touches") -> tuple[Any, Any]:
-    """What comes of the same records with and without the compiled twin."""
+    """What comes of the same records with the compiled twin, where it is the same by fetched ones, and without."""
     found = []
-    for touches_twin, panes_twin in ((decoders.compiled, decoders.compiled_panes), (None, None)):
+    one_by_one = records(values, topic)
+    twins = (decoders.compiled, decoders.compiled_panes)
+    for (touches_twin, panes_twin), chunk in ((twins, as_fetched(one_by_one)), (twins, one_by_one), ((None, None), one_by_one)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decoders, "compiled", touches_twin)
             patch.setattr(decoders, "compiled_panes", panes_twin)
-            blocks, rejects = encode(topic, records(values, topic), 3, 5)
+            blocks, rejects = encode(topic, chunk, 3, 5)
             found.append((blocks, [(reject.record.offset, reject.error) for reject in rejects]))
-    return found[0], found[1]
+    assert found[0] == found[1]
+    return found[1], found[2]
 
 
 def value(fields: dict[str, Any], gone: list[str]) -> bytes:

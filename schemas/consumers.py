@@ -1,6 +1,8 @@
-"""Records as aiokafka's consumers decode them: bare, or by the batch.
+"""What aiokafka's consumers return: records as they are decoded, or whole batches of them.
 
-Rule: which of them count, and where the consumer stands after them, is aiokafka's business still.
+Rule: which batches count, and where the consumer stands after them, is aiokafka's business still. By itself it takes up
+each record by itself, and copies it into a `ConsumerRecord` with topic, partition and sizes: a microsecond and a half a
+record (0.14.0).
 """
 
 from __future__ import annotations
@@ -13,24 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 from schemas.fetched import RecordBatch, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
 _offset: Final = attrgetter("offset")
 
 
-def unwrap_records(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    """Have a started `consumer` return records as they are decoded: key, value, offset, timestamp, headers.
+def unwrap_records(consumer: AIOKafkaConsumer, topics: Container[str] | None = None) -> dict[TopicPartition, int]:
+    """Have a started `consumer` return records of `topics` (None: all) as sequences of `schemas.fetched.Record`.
 
     Of the partitions in what this returns, it returns none that were written later than is said there (ms).
-
-    By itself it takes up each by itself, and copies it into a `ConsumerRecord` with topic, partition and sizes: a
-    microsecond and a half a record (0.14.0).
     """
     fetcher = consumer._fetcher  # noqa: SLF001
     if type(fetcher._records) is not _FetchedRecords:  # noqa: SLF001
-        fetcher._records = _FetchedRecords(fetcher._records)  # noqa: SLF001
+        fetcher._records = _FetchedRecords(fetcher._records, topics)  # noqa: SLF001
     found: dict[TopicPartition, int] = fetcher._records.until  # noqa: SLF001
     return found
 
@@ -49,11 +48,15 @@ class _FetchedBatches(OrderedDict[Any, Any]):
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         decoder = getattr(fetched, "_partition_records", None)  # None: an error
-        if decoder is not None:
+        if decoder is not None and self.wants(tp.topic):
             decoder._consumer_record = lambda _tp, whole: whole.records  # noqa: SLF001
             decoder._records = _Log(decoder._records)  # noqa: SLF001
             self.prepare(fetched)
         super().__setitem__(tp, fetched)
+
+    def wants(self, topic: str) -> bool:  # noqa: ARG002 - for those that want some only
+        """Whether it is to be so for a topic."""
+        return True
 
     def prepare(self, fetched: Any) -> None:
         """Change what was fetched of one partition further."""
@@ -62,10 +65,15 @@ class _FetchedBatches(OrderedDict[Any, Any]):
 class _FetchedRecords(_FetchedBatches):
     """As above, and each batch is taken apart again where it is handed over."""
 
-    def __init__(self, fetched: dict[TopicPartition, Any]) -> None:
+    def __init__(self, fetched: dict[TopicPartition, Any], topics: Container[str] | None) -> None:
+        self._topics = topics
         self.until: dict[TopicPartition, int] = {}
         """Partitions of which no record is to be handed over that was written later (ms), for now."""
         super().__init__(fetched)
+
+    def wants(self, topic: str) -> bool:
+        """Whether its records were asked for so."""
+        return self._topics is None or topic in self._topics
 
     def prepare(self, fetched: Any) -> None:
         """Have aiokafka ask ours for records."""

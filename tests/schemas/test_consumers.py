@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.fetched import open_log
-from streams.worker.consumers import return_batches, unwrap_records
+from schemas.consumers import return_batches, unwrap_records
 
 TP = TopicPartition("touches", 0)
 ABORTED, OTHER = 7, 8
