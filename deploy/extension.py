@@ -56,7 +56,8 @@ def _build(pyx: Path) -> Path:
     module = target(pyx)
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory) / f"{pyx.stem}.c"
-        subprocess.run([sys.executable, "-m", "cython", "-3", "-I", str(ROOT), str(pyx), "-o", str(source)], check=True, cwd=ROOT)
+        cython = [sys.executable, "-m", "cython", "-3", "-I", str(ROOT), str(pyx), "-o", str(source)]
+        subprocess.run(cython, check=True, cwd=ROOT)
         fresh = Path(directory) / module.name
         include = sysconfig.get_paths()["include"]
         subprocess.run([*compiler(), *FLAGS, f"-I{include}", str(source), "-o", str(fresh)], check=True)

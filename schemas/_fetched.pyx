@@ -209,7 +209,7 @@ def parse(bytes body, Py_ssize_t count, long long offset, long long first, long 
 def restore(Records records, put, delete):
     """Call ``put(key, value)`` for each record with the header ``k``, the key, first; ``delete(key)`` for a tombstone.
 
-    Returns (key, value of the next header) of those that have one more.
+    Returns the keys of those that have one header more.
     """
     cdef list more = []
     cdef Py_ssize_t number_of, size
@@ -236,5 +236,5 @@ def restore(Records records, put, delete):
             continue
         put(key, PyBytes_FromStringAndSize(<const char*>place.value, place.value_size))
         if count > 1:
-            more.append((key, headers_of(place)[1][1]))
+            more.append(key)
     return more

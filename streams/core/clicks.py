@@ -23,7 +23,7 @@ from streams.core.ids import event_hash, partition_of, visitor_hasher
 from streams.core.journeys import NO_STATEMENTS
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import add_touch, emit_panes
-from streams.core.state import ALWAYS, VISITOR_PREFIX, read_mark
+from streams.core.state import ALWAYS, VISITOR_PREFIX, mark_key, read_mark, visitor_key, write_mark
 from streams.core.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def apply_clicks(records: Sequence[Record], view: View, scope: Scope) -> Outcome
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch under way, chunk by chunk: what can change what is known is put aside, to be looked at when all is read."""
+    """A batch under way, chunk by chunk: what can change something known is put aside, for when all is read."""
 
     outcome: Outcome
     number: int = field(default_factory=count(1).__next__)
@@ -165,9 +165,7 @@ def _look_ups(read: list[_Read]) -> tuple[list[bytes], list[bytes], list[_Read]]
     return [*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)], visitors, read
 
 
-def _marked_among(
-    visitors: list[bytes], found: list[bytes | None], start: int, stated: set[bytes]
-) -> dict[bytes, int]:
+def _marked_among(visitors: list[bytes], found: list[bytes | None], start: int, stated: set[bytes]) -> dict[bytes, int]:
     """The marks (ms) of those of `visitors` that have one: in `found`, from `start` on, or for what is `stated`."""
     marked = {v: read_mark(mark) for v, mark in zip(visitors, found[start:], strict=True) if mark is not None}
     return marked | {visitor: ALWAYS for visitor in visitors if visitor in stated}
@@ -208,6 +206,8 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
     times = [touch["time"] for touch in new_touches.values()]
     span = None if everything else (min(times), max(times))
     visitor.attribute(outcome, "verdict" if stated else "late_touch", now, span)
+    if visitor.marked != visitor.until:
+        outcome.puts[mark_key(visitor_key(visitor.hash))] = write_mark(visitor.until)
 
 
 def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 - flat: it runs for every event

@@ -83,14 +83,13 @@ class Outcome:
     def state(self, topic: str, key: bytes, state_key: bytes, value: bytes, *, until: int | None = None) -> None:
         """Emit a record that is state too, into the unit's own partition.
 
-        `until` (ms), where it marks its visitor: touches up to then can change what is known, this record included.
+        `until` (ms), where it marks its visitor: touches up to then can change what is known of them, this included.
         """
         headers: Headers = [("k", state_key)]
         self.puts[state_key] = value
         if until is not None:
-            mark = write_mark(until)
-            headers.append(("m", mark))
-            self.puts[mark_key(state_key)] = mark
+            headers.append(("m", b""))
+            self.puts[mark_key(state_key)] = write_mark(until)
         self._put(topic, self.scope.partition, (key, value, headers, None))
 
     def send(self, topic: str, key: str, value: bytes) -> None:

@@ -1,12 +1,13 @@
 """State keys: how the output records are indexed.
 
 Rule: the state is the output topics and nothing else. Every state record bears its key in the header ``k``, so a
-restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at new touches bears
-``m`` too and leaves a mark beside it: at all of them (a consent, a verdict), or at those up to a conversion's time.
+restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at new touches (a
+conversion, a consent, a verdict) bears ``m`` too and leaves a mark beside it. What a mark says follows from the
+visitor's other entries: a restored one says that any touch counts, until somebody has looked.
 
     v VISITOR t EVENT       touch, consent or verdict       from `touches`
     v VISITOR c CONVERSION  attribution                     from `attributions`
-    v VISITOR m             mark: up to when a touch can change what is known; b'': always
+    v VISITOR m             mark: up to when a touch can change what is known; b'': any can
     u CONVERSION            attribution without a visitor   from `attributions`
     o CONVERSION            order with its facts            from `orders`
     s DAY GROUP STATEMENT   cost statement                  from `spend`
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 FORMAT: Final = 2
 """Version of keys and values; a store of another version is rebuilt from the topics."""
@@ -30,7 +31,7 @@ VISITOR_PREFIX: Final = 17
 SPEND_PREFIX: Final = 13
 """Length of ``s``, a day and a group's hash."""
 ALWAYS: Final = (1 << 63) - 1
-"""Of a mark: no touch is too late."""
+"""Of a mark: no touch is too late to change what is known."""
 
 
 class View(Protocol):
@@ -61,16 +62,6 @@ def write_mark(until: int) -> bytes:
 def read_mark(value: bytes) -> int:
     """Up to when (ms) touches can change what is known of the visitor."""
     return int.from_bytes(value, "big") if value else ALWAYS
-
-
-def merge_marks(marks: Mapping[bytes, int], view: View) -> dict[bytes, bytes]:
-    """The values of `marks` (key -> ms) over those in `view`: a mark never ends earlier than it did."""
-    keys = list(marks)
-    found = view.get_many(keys)
-    return {
-        key: write_mark(marks[key] if old is None else max(marks[key], read_mark(old)))
-        for key, old in zip(keys, found, strict=True)
-    }
 
 
 def attribution_key(visitor: bytes, conversion_id: str) -> bytes:

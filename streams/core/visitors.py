@@ -44,7 +44,9 @@ class Visitor:
         self.statements: dict[bytes, dict[str, Any]] = {}
         self.attributions: dict[str, Attribution] = {}
         self.until = 0
-        """Up to when (ms) a touch can change what is known: the mark."""
+        """Up to when (ms) a touch can change what is known: what the mark is to say."""
+        self.marked = 0
+        """What it says."""
         for key, value in chain(view.scan(visitor_key(visitor)), fresh):
             kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
             if kind == b"t":
@@ -52,8 +54,9 @@ class Visitor:
             elif kind == b"c":
                 attribution = orjson.loads(value)
                 self.attributions[attribution["conversion_id"]] = attribution
+                self.until = max(self.until, attribution["conversion_time"])
             else:
-                self.until = read_mark(value)
+                self.marked = read_mark(value)
 
     def know(self, key: bytes, record: dict[str, Any]) -> None:
         """Take a touch, consent or verdict into account."""
@@ -160,7 +163,7 @@ class Visitor:
             self.attributions[result["conversion_id"]] = result
 
 
-def report(  # noqa: PLR0913 - whose, what it was, why, when
+def report(
     outcome: Outcome,
     visitor: bytes,
     result: Attribution,

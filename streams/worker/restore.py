@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rocksdict import WriteBatch
 
+from schemas.consumers import return_batches
 from schemas.fetched import Records, compiled
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
-from streams.core.state import mark_key, merge_marks, read_mark
+from streams.core.state import ALWAYS, mark_key, write_mark
 from streams.worker import metrics
-from schemas.consumers import return_batches
 from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 
@@ -105,15 +105,11 @@ class Restorer:
         entries = WriteBatch(raw_mode=True)
         put = entries.put
         count = 0
-        marks: dict[bytes, int] = {}
         for records in batches:
             count += len(records)
             marked = (compiled.restore if type(records) is Records else _restore)(records, put, entries.delete)
-            for key, value in marked:
-                mark, until = mark_key(key), read_mark(value)
-                marks[mark] = max(until, marks.get(mark, 0))
-        for mark, merged in merge_marks(marks, self._store).items():
-            put(mark, merged)
+            for key in marked:
+                put(mark_key(key), write_mark(ALWAYS))
         self._store.write_batch(entries, positions)
         self.records += count
         metrics.RESTORED.inc(count)
@@ -146,8 +142,8 @@ class Restorer:
 
 def _restore(
     records: Iterable[Record], put: Callable[[bytes, bytes], None], delete: Callable[[bytes], None]
-) -> list[tuple[bytes, bytes]]:
-    """Put each record under its key, the header ``k``; returns the key, and the mark, of those that have one."""
+) -> list[bytes]:
+    """Put each record under its key, the header ``k``; returns the keys of those that leave a mark."""
     marked = []
     for record in records:
         headers = record.headers
@@ -159,7 +155,7 @@ def _restore(
             continue
         put(key, value)
         if len(headers) > 1:
-            marked.append((key, headers[1][1]))
+            marked.append(key)
     return marked
 
 

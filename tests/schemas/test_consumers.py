@@ -12,8 +12,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.fetched import open_log
 from schemas.consumers import return_batches, unwrap_records
+from schemas.fetched import open_log
 
 TP = TopicPartition("touches", 0)
 ABORTED, OTHER = 7, 8

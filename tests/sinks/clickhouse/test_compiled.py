@@ -64,7 +64,8 @@ def both(values: list[bytes | None], topic: str = "touches") -> tuple[Any, Any]:
     found = []
     one_by_one = records(values, topic)
     twins = (decoders.compiled, decoders.compiled_panes)
-    for (touches_twin, panes_twin), chunk in ((twins, as_fetched(one_by_one)), (twins, one_by_one), ((None, None), one_by_one)):
+    ways = ((twins, as_fetched(one_by_one)), (twins, one_by_one), ((None, None), one_by_one))
+    for (touches_twin, panes_twin), chunk in ways:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decoders, "compiled", touches_twin)
             patch.setattr(decoders, "compiled_panes", panes_twin)
