@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -249,7 +249,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             number = partition.partition if partition.topic == "panes" else None
             chunks.setdefault((partition.topic, number), []).append(records)
         for (topic, number), parts in chunks.items():
-            records: Sequence[Any] = join(parts)
+            records = cast("Sequence[Any]", join(parts))
             generation = self._standing.generations[topic]
             self._metrics.records.labels(topic).inc(len(records))
             blocks, rejected = decoders.encode(topic, records, generation, number)
