@@ -602,8 +602,12 @@ cpdef tuple look_ups(list read):
             visitors[(<tuple>entry)[2]] = None
             odd.append(entry)
     cdef list named = list(visitors)
+    cdef bytes mark
     for visitor in named:
-        keys.append(<bytes>visitor + b"m")
+        # As `streams.core.state.mark_key`.
+        mark = PyBytes_FromStringAndSize(PyBytes_AS_STRING(visitor), PyBytes_GET_SIZE(visitor))
+        (<char*>PyBytes_AS_STRING(mark))[0] = 109
+        keys.append(mark)
     return keys, named, odd
 
 

@@ -162,7 +162,7 @@ class _Batch:
 def _look_ups(read: list[_Read]) -> tuple[list[bytes], list[bytes], list[_Read]]:
     """The state keys of what was read, then those of its visitors' marks; the visitors; what is no plain touch."""
     visitors = list(dict.fromkeys(visitor for _, _, visitor, _ in read))
-    return [*(key for _, _, _, key in read), *(visitor + b"m" for visitor in visitors)], visitors, read
+    return [*(key for _, _, _, key in read), *map(mark_key, visitors)], visitors, read
 
 
 def _marked_among(visitors: list[bytes], found: list[bytes | None], start: int, stated: set[bytes]) -> dict[bytes, int]:
@@ -206,8 +206,7 @@ def _look_again(outcome: Outcome, visitor: Visitor, events: list[tuple[bytes, Ev
     times = [touch["time"] for touch in new_touches.values()]
     span = None if everything else (min(times), max(times))
     visitor.attribute(outcome, "verdict" if stated else "late_touch", now, span)
-    if visitor.marked != visitor.until:
-        outcome.puts[mark_key(visitor_key(visitor.hash))] = write_mark(visitor.until)
+    outcome.puts[mark_key(visitor_key(visitor.hash))] = write_mark(visitor.until)
 
 
 def to_touch(event: Event, registry: Registry) -> dict[str, Any]:  # noqa: C901 - flat: it runs for every event

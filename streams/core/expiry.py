@@ -30,7 +30,7 @@ from streams.core.journeys import arrived
 from streams.core.outcome import Outcome, dumps
 from streams.core.panes import MINUTE_MS
 from streams.core.registry import MAX_LOOKBACK_MS
-from streams.core.state import ALWAYS, VISITOR_PREFIX, pane_key
+from streams.core.state import ALWAYS, VISITOR_PREFIX, mark_key, pane_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,11 +77,11 @@ def expire(page: Sequence[Entry], view: View, scope: Scope, now: int) -> Forgott
             found.add("spend", key)
     visitors = [(key, value) for key, value in page if key[:1] == b"v"]
     groups = [(prefix, list(group)) for prefix, group in groupby(visitors, key=lambda entry: entry[0][:VISITOR_PREFIX])]
-    marks = view.get_many([prefix + b"m" for prefix, _ in groups])
+    marks = view.get_many([mark_key(prefix) for prefix, _ in groups])
     for (prefix, group), mark in zip(groups, marks, strict=True):
         if mark is not None or _has_old(group, now):
             # Its entries may lie on another page too.
-            _expire_visitor(prefix, view.scan(prefix), now, found)
+            _expire_visitor(view.scan(prefix), mark_key(prefix) if mark is not None else None, now, found)
     return found
 
 
@@ -102,20 +102,16 @@ def _order_time(order: dict[str, Any]) -> int:
     return time
 
 
-def _expire_visitor(prefix: bytes, entries: Iterable[Entry], now: int, found: Forgotten) -> None:
+def _expire_visitor(entries: Iterable[Entry], mark: bytes | None, now: int, found: Forgotten) -> None:
     registry = found.renewals.scope.registry
     touches: dict[bytes, dict[str, Any]] = {}
     statements: dict[bytes, dict[str, Any]] = {}
     conversions: dict[bytes, dict[str, Any]] = {}
-    marked = False
     for key, value in entries:
-        kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
-        if kind == b"m":
-            marked = True
-        else:
-            record = orjson.loads(value)
-            of_kind = conversions if kind == b"c" else statements if record["type"] in STATEMENTS else touches
-            of_kind[key] = record
+        record = orjson.loads(value)
+        is_conversion = key[VISITOR_PREFIX : VISITOR_PREFIX + 1] == b"c"
+        of_kind = conversions if is_conversion else statements if record["type"] in STATEMENTS else touches
+        of_kind[key] = record
     known = {key: one for key, one in conversions.items() if _is_known(one, registry, now)}
     open_ = [one["conversion_time"] for one in known.values() if not one["withdrawn"]]
     times = sorted(time for time in open_ if time >= now - CONVERSIONS_MS)
@@ -130,8 +126,8 @@ def _expire_visitor(prefix: bytes, entries: Iterable[Entry], now: int, found: Fo
     ):
         for key in keys:
             found.add(name, key)
-    if marked and not (known or spoken):
-        found.keys.append(prefix + b"m")
+    if mark is not None and not (known or spoken):
+        found.keys.append(mark)
     arrivals = _arrivals(kept, [touches[key] for key in gone])
     for key, record in (kept | spoken).items():
         if key in arrivals or now - record.get("renewed", record["time"]) > RENEWAL_MS:

@@ -2,12 +2,13 @@
 
 Rule: the state is the output topics and nothing else. Every state record bears its key in the header ``k``, so a
 restore puts bytes under bytes and parses nothing. A record that makes its visitor worth a look at new touches (a
-conversion, a consent, a verdict) bears ``m`` too and leaves a mark beside it. What a mark says follows from the
-visitor's other entries: a restored one says that any touch counts, until somebody has looked.
+conversion, a consent, a verdict) bears ``m`` too and leaves a mark, which lies apart from its visitor's entries: marks
+are asked for with each touch, and together they are small. What a mark says follows from those entries: a restored one
+says that any touch counts, until somebody has looked.
 
     v VISITOR t EVENT       touch, consent or verdict       from `touches`
     v VISITOR c CONVERSION  attribution                     from `attributions`
-    v VISITOR m             mark: up to when a touch can change what is known; b'': any can
+    m VISITOR               mark: up to when a touch can change what is known; b'': any can
     u CONVERSION            attribution without a visitor   from `attributions`
     o CONVERSION            order with its facts            from `orders`
     s DAY GROUP STATEMENT   cost statement                  from `spend`
@@ -23,7 +24,7 @@ from xxhash import xxh3_64_digest, xxh3_128_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of keys and values; a store of another version is rebuilt from the topics."""
 
 VISITOR_PREFIX: Final = 17
@@ -50,8 +51,8 @@ def visitor_key(visitor: bytes) -> bytes:
 
 
 def mark_key(key: bytes) -> bytes:
-    """The mark that belongs to an entry of a visitor."""
-    return key[:VISITOR_PREFIX] + b"m"
+    """The mark that belongs to an entry of a visitor, or to the prefix of all."""
+    return b"m" + key[1:VISITOR_PREFIX]
 
 
 def write_mark(until: int) -> bytes:

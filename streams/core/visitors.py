@@ -18,7 +18,7 @@ from streams.core.journeys import Journey, Validity
 from streams.core.outcome import dumps
 from streams.core.panes import add_attribution, add_touch
 from streams.core.registry import MAX_LOOKBACK_MS
-from streams.core.state import ALWAYS, VISITOR_PREFIX, attribution_key, read_mark, visitor_key
+from streams.core.state import ALWAYS, VISITOR_PREFIX, attribution_key, visitor_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,19 +44,15 @@ class Visitor:
         self.statements: dict[bytes, dict[str, Any]] = {}
         self.attributions: dict[str, Attribution] = {}
         self.until = 0
-        """Up to when (ms) a touch can change what is known: what the mark is to say."""
-        self.marked = 0
-        """What it says."""
+        """Up to when (ms) a touch can change what is known: what the visitor's mark is to say."""
         for key, value in chain(view.scan(visitor_key(visitor)), fresh):
             kind = key[VISITOR_PREFIX : VISITOR_PREFIX + 1]
             if kind == b"t":
                 self.know(key, orjson.loads(value))
-            elif kind == b"c":
+            else:
                 attribution = orjson.loads(value)
                 self.attributions[attribution["conversion_id"]] = attribution
                 self.until = max(self.until, attribution["conversion_time"])
-            else:
-                self.marked = read_mark(value)
 
     def know(self, key: bytes, record: dict[str, Any]) -> None:
         """Take a touch, consent or verdict into account."""

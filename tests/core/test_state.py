@@ -28,7 +28,7 @@ def test_all_of_a_visitor_lies_under_one_prefix():
     """And nothing else does."""
     assert len(visitor_key(VISITOR)) == VISITOR_PREFIX
     assert attribution_key(VISITOR, CONVERSION) == visitor_key(VISITOR) + b"c" + bytes.fromhex(CONVERSION)
-    assert mark_key(attribution_key(VISITOR, CONVERSION)) == visitor_key(VISITOR) + b"m"
+    assert mark_key(attribution_key(VISITOR, CONVERSION)) == mark_key(visitor_key(VISITOR)) == b"m" + VISITOR
     others = [attribution_key(b"", CONVERSION), order_key(CONVERSION), spend_key(1, b"g", b"x"), pane_key(1, b"[]")]
     assert [key[:1] for key in others] == [b"u", b"o", b"s", b"p"]
 

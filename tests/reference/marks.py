@@ -5,15 +5,15 @@ from __future__ import annotations
 import orjson
 
 from streams.core.events import STATEMENTS
-from streams.core.state import ALWAYS, VISITOR_PREFIX, mark_key, read_mark
+from streams.core.state import ALWAYS, mark_key, read_mark
 
 
 def without_marks(entries):
     """The entries of a state, read, beside marks, each of which is found to say what it must, at least."""
-    marks = {key: value for key, value in entries.items() if key[:1] == b"v" and key[VISITOR_PREFIX:] == b"m"}
+    marks = {key: value for key, value in entries.items() if key[:1] == b"m"}
     wanted = {}
     for key, value in entries.items():
-        if key[:1] == b"v" and key not in marks:
+        if key[:1] == b"v":
             record = orjson.loads(value)
             until = record.get("conversion_time") or (ALWAYS if record["type"] in STATEMENTS else None)
             if until is not None:
