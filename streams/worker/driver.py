@@ -85,7 +85,6 @@ class Batch:
         "timestamp",
         "timestamp_type",
         "topic",
-        "value",
     )
 
     def __init__(
@@ -99,7 +98,6 @@ class Batch:
         self.timestamp_type = 0
         self.headers = ()
         self.key = None
-        self.value = self
         self.checksum = None
         self.serialized_key_size = 0
         self.serialized_value_size = 0
@@ -108,6 +106,11 @@ class Batch:
         self.epoch = epoch
         self.highwater = highwater
         self.records = records
+
+    @property
+    def value(self) -> Batch:
+        """The batch. Not an attribute: what refers to itself lives until somebody looks for garbage."""
+        return self
 
     def halves(self) -> tuple[Batch, Batch]:
         """The batch in two, of at least two records; the second starts where the first ends."""
