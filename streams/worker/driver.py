@@ -55,7 +55,7 @@ STEP_S: Final = 1.0
 """While they wait, so long from one batch of a partition to the next: each is two transactions."""
 FIRST_LOOK_S: Final = 0.3
 """And so long until it is known whether there are any."""
-SLOW_S: Final = 1.5
+SLOW_S: Final = 3.0
 """A batch that takes longer was too large: the next ones are half of it."""
 _LONGEST_WAIT: Final = 0.1
 _SHORT_WAIT: Final = 0.005

@@ -17,6 +17,7 @@ from rocksdict import (
     AccessType,
     BlockBasedOptions,
     Cache,
+    DBCompactionStyle,
     DBCompressionType,
     MemtableFactory,
     Options,
@@ -47,6 +48,8 @@ _ZSTD_LEVEL: Final = 1
 """On touches as small as by its default of 3, at half the time."""
 _LOADING_JOBS: Final = 8
 """Of which RocksDB lets a quarter write out what has been put, and the others put files together."""
+_FILES: Final = 6
+"""So many sorted files, or rows of files, are too many: each has a filter to ask, for each look-up."""
 _LOADING_FILES: Final = 12
 """So many files are put together at once while loading; what is left is daily work, and far from where writes wait."""
 _OF_THE_DISK: Final = re.compile(
@@ -70,11 +73,14 @@ def _options(*, loading: bool = False) -> Options:
     options.set_write_buffer_size(64 << 20)
     options.set_max_write_buffer_number(3)
     options.set_write_buffer_manager(_WRITE_BUFFERS)
+    # Entries come in no order and are hardly ever changed: merging files of about the same size writes each some three
+    # times, merging new ones into all there is, as often as that is larger than they are.
+    options.set_compaction_style(DBCompactionStyle.universal())
+    options.set_level_zero_file_num_compaction_trigger(_LOADING_FILES if loading else _FILES)
     options.set_max_background_jobs(_LOADING_JOBS if loading else 2)
     if loading:
         # What comes is only appended, and put in order by another thread when it is written out: a fifth of the time.
         options.set_allow_concurrent_memtable_write(False)
-        options.set_level_zero_file_num_compaction_trigger(_LOADING_FILES)
         options.set_memtable_factory(MemtableFactory.vector())
     else:
         # Nearly all look-ups are for touches that are not there; a filter answers for what is not on disk yet, too.
@@ -85,7 +91,7 @@ def _options(*, loading: bool = False) -> Options:
     # Touches look alike: larger blocks, and zstd, halve what they take; each still reads in some microseconds.
     options.set_compression_type(DBCompressionType.zstd())
     options.set_compression_options(_WINDOW_BITS, _ZSTD_LEVEL, 0, 0)
-    table.set_block_size(32 << 10)
+    table.set_block_size(16 << 10)
     table.set_bloom_filter(10, False)
     table.set_block_cache(_CACHE)
     # Else indexes and filters grow with the state, beside the cache.

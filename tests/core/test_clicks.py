@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.registry import CampaignEntry, SiteEntry
+from streams.core import clicks
 from streams.core.registry import Registry
+from streams.core.visitors import Visitor
 from tests.reference.cluster import Cluster
 from tests.reference.compare import assert_same
 from tests.reference.events import T0, event_sets, identity
@@ -134,3 +136,27 @@ def test_a_visitor_s_touches_before_and_after_a_mark_come_to_the_same():
     forth, back = run(*events), run(*events[::-1])
     assert forth.touches() == back.touches()
     assert forth.panes() == back.panes()
+
+
+@pytest.mark.parametrize("twin", [clicks.compiled, None])
+def test_only_a_touch_that_can_change_something_has_its_visitor_looked_at(twin, monkeypatch):
+    """Not one after all conversions; after a restore one is enough to know that again."""
+    monkeypatch.setattr(clicks, "compiled", twin)
+    cluster = run(click("a"), purchase(time=T0 + 10))
+    looked_at = []
+    monkeypatch.setattr(clicks, "Visitor", lambda *args: looked_at.append(1) or Visitor(*args))
+
+    def looks(*events):
+        looked_at.clear()
+        for event in events:
+            cluster.send(event)
+        cluster.run()
+        return len(looked_at)
+
+    assert looks(click("b", T0 + 11), landing("d", T0 + 12)) == 0
+    assert looks(click("e", T0 + 10)) == 1, "as late as the conversion"
+    assert looks(click("f", T0 + 13, click_id="an-id")) == 1, "landings before it may arrive from it"
+    cluster.restart(0)
+    assert [looks(click(name, T0 + 20)) for name in "ghi"] == [1, 0, 0]
+    assert looks(consent("j", "granted", T0 + 30)) == 1
+    assert looks(click("k", T0 + 40)) == 1, "a statement is about touches at any time"

@@ -256,6 +256,6 @@ def test_batches_grow_while_they_are_quick_and_halve_when_they_are_slow():
     flow.pace(30_000, 10.0)  # fetched before the first one was known to be slow
     assert flow.size == 15_000
     for _ in range(20):
-        flow.pace(flow.size, 2.0)
+        flow.pace(flow.size, 4.0)
     assert flow.size == 100
     assert Flow(40).size == 40
