@@ -16,6 +16,7 @@ import msgspec
 import orjson
 from pydantic import TypeAdapter
 
+from schemas import fetched
 from schemas.compiled import compiled_twin
 from schemas.registry import CampaignEntry, Entry, SiteEntry
 from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
@@ -40,23 +41,13 @@ _MEASURES: Final = (
 )
 
 
-class Record(Protocol):
+class Record(fetched.Record, Protocol):
     """What is needed of a consumed record (aiokafka's ``ConsumerRecord`` has it)."""
 
     @property
     def topic(self) -> str: ...  # noqa: D102
     @property
     def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
 
 
 class Reject(NamedTuple):

@@ -19,9 +19,9 @@ TP = TopicPartition("touches", 0)
 ABORTED, OTHER = 7, 8
 
 
-def packed(base, values, *, producer=OTHER):
-    """A batch of a transaction, as it comes over the wire, from offset `base` on."""
-    builder = DefaultRecordBatchBuilder(
+def builder_of(producer):
+    """A builder of batches of a producer's transactions."""
+    return DefaultRecordBatchBuilder(
         magic=2,
         compression_type=0,
         is_transactional=True,
@@ -30,6 +30,11 @@ def packed(base, values, *, producer=OTHER):
         base_sequence=0,
         batch_size=1 << 20,
     )
+
+
+def packed(base, values, *, producer=OTHER):
+    """A batch of a transaction, as it comes over the wire, from offset `base` on."""
+    builder = builder_of(producer)
     for place, value in enumerate(values):
         builder.append(place, timestamp=base + place, key=None, value=value, headers=[("k", value)])
     batch = bytearray(builder.build())
@@ -39,15 +44,7 @@ def packed(base, values, *, producer=OTHER):
 
 def marker(base, producer, *, committed):
     """The end of a transaction."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=True,
-        producer_id=producer,
-        producer_epoch=0,
-        base_sequence=0,
-        batch_size=1 << 20,
-    )
+    builder = builder_of(producer)
     builder.append(0, timestamp=0, key=bytes([0, 0, 0, committed]), value=bytes(6), headers=[])
     batch = bytearray(builder.build())
     batch[:8] = base.to_bytes(8, "big")
