@@ -74,6 +74,9 @@ before its former session has run out (default 9 s).
 
 _MEMORY = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
 """The live heap is small: the serial collector takes a fifth less CPU and a quarter less memory than G1 here."""
+_COMPILER = ("-XX:TieredStopAtLevel=1",)
+"""By the quick compiler alone: the other one competes for minutes with all that runs beside a node, on a machine with
+few cores. Under 5,000 events a second they were on view after half the time, and a worker was as fast."""
 
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
@@ -145,6 +148,7 @@ class Node:
             f"-Xms{min(self._heap_mb, 256)}m",
             f"-Xmx{self._heap_mb}m",
             *_MEMORY,
+            *_COMPILER,
             *_LOGGING,
             *(flags or java.cache_flags()),
             "-cp",
@@ -154,7 +158,7 @@ class Node:
         )
 
     async def _format(self, path: str, properties: Path, cluster: str) -> None:
-        flags = (*_MEMORY, "-XX:TieredStopAtLevel=1", *java.cache_flags(), "-cp", path, "kafka.tools.StorageTool")
+        flags = (*_MEMORY, *_COMPILER, *java.cache_flags(), "-cp", path, "kafka.tools.StorageTool")
         command = (java.java(), *flags, "format", "--standalone", "-t", cluster, "-c", str(properties))
         child = Child(command, self.log)
         await child.start()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 FORMAT: Final = 3
 """Version of keys and values; a store of another version is rebuilt from the topics."""
@@ -89,6 +89,25 @@ def spend_key(day: int, group: bytes, statement: bytes) -> bytes:
 def pane_key(minute: int, key: bytes) -> bytes:
     """Key of a pane: in order of minutes."""
     return b"p" + minute.to_bytes(4, "big") + key
+
+
+class Ahead:
+    """A view as it will be once `puts` are written."""
+
+    def __init__(self, view: View, puts: Mapping[bytes, bytes]) -> None:
+        self._view = view
+        self._puts = puts
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of `keys`, in their order."""
+        put = self._puts.get
+        return [put(key, value) for key, value in zip(keys, self._view.get_many(keys), strict=True)]
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All entries whose key starts with `prefix`, in key order."""
+        found = dict(self._view.scan(prefix))
+        found.update((key, value) for key, value in self._puts.items() if key.startswith(prefix))
+        return sorted(found.items())
 
 
 class MemoryView:

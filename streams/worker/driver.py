@@ -36,10 +36,11 @@ meanwhile is in the next one, and nothing waits in a queue of small transactions
 LARGE_BATCH: Final = 500
 """Records of a batch that is work; a smaller one is somebody's click."""
 REST: Final = 4.0
-"""From the end of a small batch of a partition until the next one is fetched, so many times as long as such a batch
-takes: a transaction is work for Kafka however little is in it, and the slower it is, the fewer of them it needs."""
+"""From the end of a small batch of a partition number until the next ones are fetched, of all its topics and so at
+once, so many times as long as such a batch takes: a transaction is work for Kafka however little is in it, and the
+slower it is, the fewer of them it needs."""
 LEAST_REST_S: Final = 0.05
-LONGEST_REST_S: Final = 0.25
+LONGEST_REST_S: Final = 0.12
 _WEIGHT: Final = 0.2
 """Of the last small batch, in what such a batch takes."""
 FIRST_BATCH: Final = 5_000
@@ -127,9 +128,8 @@ class Batch:
 class _Course:
     """A released partition: after which seek, where the next batch starts, where the fetcher stands, batches out.
 
-    `busy`: the last one was large, or as much was left behind it; `rests_until`: before that moment none is fetched;
-    `written`: when its last record was (ms), 0 before the first batch; `left`: how many records lie behind that one;
-    `since`: the moment of that batch, or of the release.
+    `busy`: the last one was large, or as much was left behind it; `written`: when its last record was (ms), 0 before
+    the first batch; `left`: how many records lie behind that one; `since`: the moment of that batch, or of the release.
     """
 
     epoch: int
@@ -137,7 +137,6 @@ class _Course:
     reached: int
     outstanding: int = 0
     busy: bool = False
-    rests_until: float = 0.0
     written: int = 0
     left: int = 0
     since: float = 0.0
@@ -161,6 +160,8 @@ class Flow:
         self._lock = threading.Lock()
         self._wanted: dict[TopicPartition, tuple[int, int]] = {}
         self._courses: dict[TopicPartition, _Course] = {}
+        self._rests: dict[int, float] = {}
+        """Partition number -> before that moment none of it is fetched."""
         self._epoch = 0
 
     def release(self, tp: TopicPartition, offset: int) -> int:
@@ -185,7 +186,7 @@ class Flow:
                 course.outstanding -= 1
                 if not course.busy:
                     rest = min(LONGEST_REST_S, max(LEAST_REST_S, REST * self._takes))
-                    course.rests_until = self._clock() + rest
+                    self._rests[tp.partition] = self._clock() + rest
 
     def pace(self, records: int, seconds: float) -> None:
         """A batch of so many records took so long; one that failed, as long as it may: it would fail again as large."""
@@ -219,7 +220,7 @@ class Flow:
         course = self._courses.get(tp)
         if course is None or course.outstanding >= (MOST_OUTSTANDING if course.busy else 1):
             return None
-        return course if self._clock() >= course.rests_until else None
+        return course if course.busy or self._clock() >= self._rests.get(tp.partition, 0.0) else None
 
     def waits(self, now_ms: int) -> dict[TopicPartition, int]:
         """Partitions of ``conversions`` that wait for ``clicks``, and up to when written (ms) they may be fetched.

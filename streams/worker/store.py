@@ -92,7 +92,7 @@ def _options(*, loading: bool = False) -> Options:
     options.set_compression_type(DBCompressionType.zstd())
     options.set_compression_options(_WINDOW_BITS, _ZSTD_LEVEL, 0, 0)
     table.set_block_size(16 << 10)
-    table.set_bloom_filter(10, False)
+    table.set_bloom_filter(16, False)
     table.set_block_cache(_CACHE)
     # Else indexes and filters grow with the state, beside the cache.
     table.set_cache_index_and_filter_blocks(True)

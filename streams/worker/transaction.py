@@ -1,4 +1,4 @@
-"""One Kafka transaction: all that a batch changes, and how far its source is done.
+"""One Kafka transaction: all that some batches change, and how far their sources are done.
 
 Rule: either all of it is visible or none; any failure of a commit, known or unknown, is `CommitFailed`, after which the
 unit must be opened anew (design, section 3).
@@ -10,10 +10,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer import sender as aiokafka_sender
-from aiokafka.structs import OffsetAndMetadata
 
 from schemas.batches import BATCH_BYTES, batches_of
 from schemas.errors import CommitFailed
@@ -22,6 +21,8 @@ from schemas.topics import LARGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiokafka import OffsetAndMetadata, TopicPartition
 
     from schemas.batches import Unsent
 
@@ -61,26 +62,23 @@ class Transactions:
         await self._producer.start()
 
     async def commit(
-        self,
-        outputs: Mapping[tuple[str, int], list[Unsent]],
-        source: TopicPartition | None,
-        next_offset: int = 0,
-        incarnation: str = "",
+        self, outputs: Mapping[tuple[str, int], list[Unsent]], offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> dict[tuple[str, int], int]:
-        """Write `outputs` (by topic and partition) and the source's next offset, if any, as one transaction.
+        """Write `outputs` (by topic and partition) and the sources' next `offsets`, as one transaction.
 
-        `incarnation` is that of the source's topic: the offset means something only there.
+        An offset's metadata is the incarnation of its topic: it means something only there.
         Returns the offset after the last record for each (topic, partition). Raises `CommitFailed`.
         """
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await self._commit(outputs, source, OffsetAndMetadata(next_offset, incarnation))
+                return await self._commit(outputs, offsets)
         except (KafkaError, TimeoutError, OSError) as error:
-            what = f"{source.topic}[{source.partition}]" if source else "what the registry changed"
+            sources = [f"{source.topic}[{source.partition}]" for source in offsets]
+            what = ", ".join(sources) or "what is not of a batch"
             raise CommitFailed(f"transaction of {what}: {error!r}") from error
 
     async def _commit(
-        self, outputs: Mapping[tuple[str, int], list[Unsent]], source: TopicPartition | None, offset: OffsetAndMetadata
+        self, outputs: Mapping[tuple[str, int], list[Unsent]], offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> dict[tuple[str, int], int]:
         producer = self._producer
         self._records += sum(map(len, outputs.values()))
@@ -97,8 +95,8 @@ class Transactions:
         ends: dict[tuple[str, int], int] = {}
         for (place, count), found in zip(sent, await asyncio.gather(*futures), strict=True):
             ends[place] = max(ends.get(place, 0), found.offset + count)
-        if source is not None:
-            await producer.send_offsets_to_transaction({source: offset}, self._group)
+        if offsets:
+            await producer.send_offsets_to_transaction(dict(offsets), self._group)
         await producer.commit_transaction()
         return ends
 

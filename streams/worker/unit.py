@@ -1,9 +1,9 @@
 """A unit: all that belongs to one partition number, and the only one that writes its outputs.
 
 Rule (design, section 3): opening is restore, fence, restore what came meanwhile, read the committed source offsets, go.
-A batch is computed, committed in one transaction, then indexed. Any failure of a commit closes the unit; opening again
-is always the full opening, and only after the group has confirmed that the partition is still ours. The states and
-their order are in `streams.worker.life`.
+A batch is computed, committed in one transaction, then indexed; small ones of several topics go together. Any failure
+of a commit closes the unit; opening again is always the full opening, and only after the group has confirmed that the
+partition is still ours. The states and their order are in `streams.worker.life`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.errors import HeadwaterError, Unavailable
 from schemas.topics import INPUTS, STATE
@@ -25,6 +26,7 @@ from streams.core import expiry
 from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
 from streams.core.review import RANGES, review
+from streams.core.state import Ahead
 from streams.worker import metrics
 from streams.worker.driver import LARGE_BATCH
 from streams.worker.life import State, Trouble, move
@@ -35,10 +37,11 @@ from streams.worker.unbroken import unbroken
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from schemas.settings import Settings
+    from streams.core.state import View
     from streams.worker.driver import Batch, Flow
     from streams.worker.registry_feed import RegistryFeed
     from streams.worker.store import Store
@@ -60,6 +63,8 @@ SWEEP_PAUSE_S: Final = 0.01
 TURNS: Final = 2
 """Large batches under way in a process: one computes while one commits. A commit is several round trips, and each
 waits for whoever computes meanwhile."""
+GATHER_S: Final = 0.002
+"""Small batches that were fetched together arrive one after the other within so long."""
 
 
 class Unit:
@@ -95,6 +100,8 @@ class Unit:
         self._known: dict[str, str] = {}
         self._next_sweep = 0
         self._lock = asyncio.Lock()
+        self._small: list[Batch] = []
+        """Small batches that wait for the lock."""
         self._failed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._store: Store | None = None
@@ -123,16 +130,36 @@ class Unit:
                 self._epochs[topic] = self._flow.release(TopicPartition(topic, self.partition), self.positions[topic])
 
     async def take(self, batch: Batch) -> None:
-        """Compute, commit and index a batch; never raises for what the batch holds or Kafka does."""
-        async with self._lock:
-            if self.state is not State.OPEN or batch.epoch != self._epochs.get(batch.topic):
-                return
-            with self._failing(batch):
-                lost = await self._continues(batch)
-                if lost is not None:
-                    async with self._turns if len(batch.records) > LARGE_BATCH else nullcontext():
-                        await self._process(batch)
-                    metrics.LOST.inc(lost)
+        """Compute, commit and index a batch; never raises for what the batch holds or Kafka does.
+
+        A transaction is work for Kafka however little is in it, so small batches that wait at the same time share one.
+        """
+        if len(batch.records) > LARGE_BATCH:
+            async with self._lock:
+                await self._take([batch])
+            return
+        self._small.append(batch)
+        try:
+            await asyncio.sleep(GATHER_S)
+            async with self._lock:
+                if batch in self._small:
+                    together, self._small = self._small, []
+                    await self._take(together)
+        finally:
+            if batch in self._small:
+                self._small.remove(batch)
+
+    async def _take(self, batches: list[Batch]) -> None:
+        batches = [batch for batch in batches if batch.epoch == self._epochs.get(batch.topic)]
+        if self.state is not State.OPEN or not batches:
+            return
+        with self._failing(batches):
+            lost = [await self._continues(batch) for batch in batches]
+            following = [batch for batch, gap in zip(batches, lost, strict=True) if gap is not None]
+            if following:
+                async with self._turns if len(following[0].records) > LARGE_BATCH else nullcontext():
+                    await self._process(following)
+                metrics.LOST.inc(sum(gap for gap in lost if gap is not None))
 
     async def know(self, incarnations: dict[str, str]) -> None:
         """These are the topics; where one was made anew, open anew, and read it from its start."""
@@ -158,7 +185,7 @@ class Unit:
         async def look(page: list[tuple[bytes, bytes]], store: Store) -> None:
             outcome = review(page, store, self._scope(), self._registry.changed_ms, known)
             if any(outcome.outputs.values()):
-                await self._commit(outcome, None)
+                await self._commit([outcome])
                 metrics.count(outcome, 0)
 
         def is_current() -> bool:
@@ -188,7 +215,7 @@ class Unit:
             nonlocal forgotten, renewed
             found = expiry.expire(page, store, self._scope(), now)
             if found.renewals.puts:
-                await self._commit(found.renewals, None)
+                await self._commit([found.renewals])
             store.forget(found.keys)
             forgotten += found.counts
             renewed += len(found.renewals.puts)
@@ -235,19 +262,19 @@ class Unit:
         return True
 
     @contextmanager
-    def _failing(self, batch: Batch | None = None) -> Iterator[None]:
+    def _failing(self, batches: Sequence[Batch] = ()) -> Iterator[None]:
         """Whatever goes wrong within closes the unit, and only a cancellation goes on."""
         try:
             yield
         except (HeadwaterError, KafkaError, OSError) as error:
-            if batch is not None:
-                self._flow.pace(len(batch.records), DEADLINE_S)
+            if batches:
+                self._flow.pace(_records(batches), DEADLINE_S)
             self._fail(error)
         except Exception as error:
             known = state_error(error, self._path)
             if known is None:
-                where = {"topic": batch.topic, "start": batch.start} if batch is not None else {}
-                log.exception("unit_crashed", partition=self.partition, **where)
+                starts = {batch.topic: batch.start for batch in batches}
+                log.exception("unit_crashed", partition=self.partition, starts=starts)
             self._fail(known or error)
         except BaseException:
             # Cancelled between a commit and its index, the unit would take the batch twice.
@@ -345,59 +372,74 @@ class Unit:
         self._epochs[batch.topic] = self._flow.release(tp, position)
         return None
 
-    async def _process(self, batch: Batch) -> None:
+    async def _process(self, batches: Sequence[Batch]) -> None:
         store = self._store
         if store is None:
             raise HeadwaterError("the unit is not open")
         began = time.monotonic()
-        outcome = self._compute(batch, store)
-        if outcome is None:
-            for half in batch.halves():
-                await self._process(half)
-            return
+        outcomes: list[Outcome] = []
+        view: View = store
+        for batch in batches:
+            outcome = self._compute(batch, view)
+            if outcome is None:
+                for part in batch.halves() if len(batches) == 1 else batches:
+                    await self._process([part])
+                return
+            outcomes.append(outcome)
+            view = Ahead(view, outcome.puts)
         computed = time.monotonic()
-        await self._commit(outcome, batch)
-        self.positions[batch.topic] = batch.next
-        self.highwaters[batch.topic] = batch.highwater
+        await self._commit(outcomes, batches)
         committed = self.last_commit
-        metrics.count(outcome, len(batch.records))
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            self.positions[batch.topic] = batch.next
+            self.highwaters[batch.topic] = batch.highwater
+            metrics.count(outcome, len(batch.records))
         metrics.TRANSACTION_SECONDS.observe(committed - computed)
         seconds = time.monotonic() - began
         metrics.BATCH_SECONDS.observe(seconds)
-        self._flow.pace(len(batch.records), seconds)
+        self._flow.pace(_records(batches), seconds)
 
-    async def _commit(self, outcome: Outcome, batch: Batch | None) -> None:
-        """Write an outcome, with its batch's next offset, in one transaction; then index it."""
+    async def _commit(self, outcomes: Sequence[Outcome], batches: Sequence[Batch] = ()) -> None:
+        """Write outcomes, with their batches' next offsets, in one transaction; then index them."""
         store, transactions, windows = self._store, self._transactions, self.windows
         if store is None or transactions is None or windows is None:
             raise HeadwaterError("the unit is not open")
-        if batch is None:
-            ends = await transactions.commit(outcome.outputs, None)
-        else:
-            source = TopicPartition(batch.topic, self.partition)
-            known = self._known.get(batch.topic, "")
-            ends = await transactions.commit(outcome.outputs, source, batch.next, known)
+        outputs, puts = outcomes[0].outputs, outcomes[0].puts
+        for outcome in outcomes[1:]:
+            puts |= outcome.puts
+            for place, records in outcome.outputs.items():
+                outputs.setdefault(place, []).extend(records)
+        ends = await transactions.commit(
+            outputs,
+            {
+                TopicPartition(batch.topic, self.partition): OffsetAndMetadata(
+                    batch.next, self._known.get(batch.topic, "")
+                )
+                for batch in batches
+            },
+        )
         self.last_commit = time.monotonic()
-        store.latest = max(store.latest, outcome.latest)
+        store.latest = max(store.latest, *(outcome.latest for outcome in outcomes))
         store.write(
-            outcome.puts,
+            puts,
             {
                 topic: end
                 for (topic, partition), end in ends.items()
                 if partition == self.partition and topic not in INPUTS
             },
         )
-        windows.change(outcome.pane_changes)
+        for outcome in outcomes:
+            windows.change(outcome.pane_changes)
 
-    def _compute(self, batch: Batch, store: Store) -> Outcome | None:
+    def _compute(self, batch: Batch, view: View) -> Outcome | None:
         """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""
         scope = self._scope()
         try:
-            return apply(batch.topic, batch.records, store, scope)
+            return apply(batch.topic, batch.records, view, scope)
         except Exception:
             log.exception("batch_failed", topic=batch.topic, partition=self.partition, start=batch.start)
         try:
-            outcome, problems = apply_without_poison(batch.topic, batch.records, store, scope)
+            outcome, problems = apply_without_poison(batch.topic, batch.records, view, scope)
         except Exception:
             if len(batch.records) == 1:
                 raise
@@ -465,6 +507,10 @@ async def _answered(what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Unavailable(f"Kafka did not {what} within {ANSWER_S:.0f} s") from None
+
+
+def _records(batches: Iterable[Batch]) -> int:
+    return sum(len(batch.records) for batch in batches)
 
 
 def wall_clock() -> int:

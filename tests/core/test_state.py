@@ -7,6 +7,7 @@ from streams.core.state import (
     ALWAYS,
     SPEND_PREFIX,
     VISITOR_PREFIX,
+    Ahead,
     MemoryView,
     attribution_key,
     mark_key,
@@ -66,3 +67,20 @@ def test_a_mark_says_until_when():
     for until in (0, 7, NOW, ALWAYS):
         assert read_mark(write_mark(until)) == until
     assert write_mark(ALWAYS) == b""
+
+
+def test_a_view_ahead_is_as_if_it_had_been_written():
+    """What is put anew holds, and lies in key order among the rest."""
+    mine = visitor_key(VISITOR)
+    before, after = MemoryView(), MemoryView()
+    known = {mine + b"t1": b"1", mine + b"t3": b"3", b"o1": b"4"}
+    puts = {mine + b"t3": b"new", mine + b"t2": b"2", b"o2": b"5"}
+    for view, entries in ((before, known), (after, known | puts)):
+        for key, value in entries.items():
+            view.put(key, value)
+    ahead = Ahead(before, puts)
+    keys = [*known, *puts, b"o3"]
+    assert ahead.get_many(keys) == after.get_many(keys)
+    for prefix in (mine, mine + b"t3", b"o", b"x"):
+        assert ahead.scan(prefix) == after.scan(prefix)
+    assert Ahead(ahead, {b"o2": b"6"}).get_many([b"o1", b"o2", mine + b"t2"]) == [b"4", b"6", b"2"]

@@ -126,17 +126,20 @@ class Kafka:
     def commit(self, sent, offsets):
         """End a transaction: `sent` by (topic, partition), `offsets` by topic."""
         if offsets:
-            ((topic, end),) = offsets.items()
-            start = self.position(topic)
-            records, _ = self.logs[topic].read(start, end - start, end)
-            if not records or end > self.logs[topic].end:
-                self.broken.append(f"{topic} was committed from {start} to {end}")
-                return
-            outcome = apply(topic, records, self.view, Scope(PARTITION, 1, self.registry))
-            if _written(outcome.outputs) != _written(sent):
-                self.broken.append(f"what was made of {topic} from {start} to {end} is not what it comes to")
-            self.put(outcome.puts)
-            self.committed[topic] = end
+            made = {}
+            for topic, end in offsets.items():
+                start = self.position(topic)
+                records, _ = self.logs[topic].read(start, end - start, end)
+                if not records or end > self.logs[topic].end:
+                    self.broken.append(f"{topic} was committed from {start} to {end}")
+                    return
+                outcome = apply(topic, records, self.view, Scope(PARTITION, 1, self.registry))
+                for place, outputs in outcome.outputs.items():
+                    made.setdefault(place, []).extend(outputs)
+                self.put(outcome.puts)
+                self.committed[topic] = end
+            if _written(made) != _written(sent):
+                self.broken.append(f"what was made up to {offsets} is not what it comes to")
         else:
             for outputs in sent.values():
                 for _, value, headers, _ in outputs:

@@ -108,11 +108,27 @@ def test_after_a_small_batch_its_partition_rests():
     assert flow.ready(TP) is course
 
 
+def test_all_topics_of_a_partition_number_rest_together():
+    """So that they are fetched at once, and share a transaction; one that has much to do does not wait for them."""
+    now = [5.0]
+    flow, course, epoch = released(clock=lambda: now[0])
+    others = [TopicPartition("conversions", 3), TopicPartition("conversions", 4), TopicPartition("costs", 3)]
+    for tp in others:
+        flow.sought(tp, 0, flow.release(tp, 0))
+    busy = flow.ready(others[2])
+    assert flow.taken(others[2], busy, 9_000, batch(LARGE_BATCH + 1), 0)
+    assert flow.taken(TP, course, 11, batch(1), 0)
+    flow.done(TP, epoch)
+    assert [flow.ready(tp) is not None for tp in [TP, *others]] == [False, False, True, True]
+    now[0] += LEAST_REST_S
+    assert all(flow.ready(tp) is not None for tp in [TP, *others])
+
+
 def test_it_rests_longer_where_batches_take_longer():
     """Up to a limit."""
     now = [0.0]
     flow, course, epoch = released(clock=lambda: now[0])
-    for seconds, rest in ((0.05, 0.2), (1.0, LONGEST_REST_S)):
+    for seconds, rest in ((0.02, 0.08), (1.0, LONGEST_REST_S)):
         for _ in range(50):
             flow.pace(3, seconds)
         assert flow.taken(TP, course, 11, batch(3), 0)

@@ -71,6 +71,30 @@ class Life(RuleBasedStateMachine):
     def a_batch(self, topic, most):
         self.run(self.bench.work(topic, most))
 
+    @rule(
+        topics=st.permutations([*TOPICS, "orders-by-visitor"]),
+        most=st.integers(1, 6),
+        fault=st.sampled_from(["", *FAULTS]),
+        cancelled=st.sampled_from([None, 0, 1, 2]),
+        steps=st.integers(0, 12),
+    )
+    def batches_come_together(self, topics, most, fault, cancelled, steps):
+        """They share a transaction, or none is done with; one may be given up while it waits, or in mid-batch."""
+
+        async def together():
+            tasks = [asyncio.create_task(self.bench.work(topic, most)) for topic in topics]
+            self.bench.kafka.fault = fault
+            if cancelled is not None:
+                await asyncio.sleep(0.001 * (steps % 4))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                tasks[cancelled].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.bench.kafka.fault = ""
+            await self.bench.settle()
+
+        self.run(together())
+
     @rule(topic=st.sampled_from(TOPICS), fault=st.sampled_from(FAULTS), at_once=st.booleans())
     def a_batch_fails(self, topic, fault, at_once):
         async def fail():

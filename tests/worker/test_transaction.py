@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.batches import batches_of
 from schemas.errors import CommitFailed
@@ -114,4 +115,4 @@ async def test_a_producer_is_used_up_before_its_numbers_wrap(transactions, monke
     monkeypatch.setattr(module, "RECORDS_PER_PRODUCER", 1)
     outputs = {("touches", 0): [(b"k", b"v", [], None)] * 2}
     with pytest.raises(CommitFailed, match="used up"):
-        await transactions.commit(outputs, TopicPartition("clicks", 0), 2)
+        await transactions.commit(outputs, {TopicPartition("clicks", 0): OffsetAndMetadata(2, "")})

@@ -15,14 +15,16 @@ from schemas.errors import CommitFailed
 from schemas.registry import CampaignEntry
 from schemas.settings import Settings
 from streams.core import apply as core
+from streams.core.outcome import Scope
 from streams.core.registry import Registry
+from streams.core.state import MemoryView
 from streams.worker import unit as module
 from streams.worker.driver import Batch, Flow
 from streams.worker.life import State
 from streams.worker.store import Store
 from streams.worker.unit import Unit
 from streams.worker.windows import UnitWindows
-from tests.reference.shop import SITE, T0, click
+from tests.reference.shop import SITE, T0, click, purchase
 
 TP = TopicPartition("clicks", 0)
 
@@ -48,12 +50,13 @@ class Log:
         self.failure = None
         self.hang = False
 
-    async def commit(self, outputs, source, next_offset=0, incarnation=""):
+    async def commit(self, outputs, offsets):
         if self.hang:
             await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
-        self.commits.append((next_offset, {topic: len(records) for (topic, _), records in outputs.items()}))
+        ends = {source.topic: found.offset for source, found in offsets.items()}
+        self.commits.append((ends, {topic: len(records) for (topic, _), records in outputs.items()}))
         return dict.fromkeys(outputs, 100)
 
     async def close(self):
@@ -100,10 +103,10 @@ async def unit(tmp_path):
     await unit.close()
 
 
-def batch(unit, *records, start=10, next_=None):
+def batch(unit, *records, topic="clicks", start=10, next_=None):
     """A batch as the driver hands it over."""
-    tp = TopicPartition("clicks", records[0].partition)
-    return Batch(tp, records, start, records[-1].offset + 1 if next_ is None else next_, unit._epochs["clicks"], 0)
+    tp = TopicPartition(topic, records[0].partition)
+    return Batch(tp, records, start, records[-1].offset + 1 if next_ is None else next_, unit._epochs[topic], 0)
 
 
 def touch(offset, event_id="e", **fields):
@@ -124,7 +127,7 @@ def known(unit):
 async def test_a_batch_is_committed_up_to_its_end_and_indexed(unit):
     """Its end is the fetch position after it, markers included; positions of outputs are saved with the entries."""
     await unit.take(batch(unit, touch(10), next_=13))
-    assert unit.log.commits == [(13, {"touches": 1, "panes": 1})]
+    assert unit.log.commits == [({"clicks": 13}, {"touches": 1, "panes": 1})]
     assert unit.positions["clicks"] == 13
     assert known(unit) == 1
     assert unit.store.positions == {"touches": 100, "panes": 100}
@@ -161,8 +164,7 @@ async def test_cancelled_with_a_batch_in_hand_it_closes(unit):
     """Whether that was committed is unknown."""
     unit.log.hang = True
     task = asyncio.create_task(unit.take(batch(unit, touch(10))))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(2 * module.GATHER_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -192,7 +194,7 @@ async def test_a_gap_of_markers_is_no_loss(unit):
     """The batch starts at the position, only its first record does not."""
     lost = count("headwater_lost_records_total")
     await unit.take(batch(unit, touch(12), start=10))
-    assert unit.log.commits == [(13, {"touches": 1, "panes": 1})]
+    assert unit.log.commits == [({"clicks": 13}, {"touches": 1, "panes": 1})]
     assert count("headwater_lost_records_total") == lost
 
 
@@ -232,6 +234,74 @@ async def test_a_record_that_breaks_the_core_is_refused_alone(unit, monkeypatch,
     assert sum(outputs.get("dead-letters", 0) for _, outputs in unit.log.commits) == 1
 
 
+async def test_small_batches_that_come_together_share_a_transaction(unit):
+    """Each sees what those before it changed; a large one, or one that comes later, has its own."""
+    conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
+    order = Record(10, _order(conversion), topic="orders-by-visitor")
+    await asyncio.gather(
+        unit.take(batch(unit, touch(10, "a"), touch(11, "b"))),
+        unit.take(batch(unit, conversion, topic="conversions")),
+        unit.take(batch(unit, order, topic="orders-by-visitor", next_=14)),
+    )
+    ends = {"clicks": 12, "conversions": 11, "orders-by-visitor": 14}
+    (commit,) = unit.log.commits
+    assert commit == (ends, {"touches": 2, "panes": 2, "orders": 1, "orders-by-visitor": 1, "attributions": 1})
+    assert {topic: unit.positions[topic] for topic in ends} == ends
+    (attribution,) = [orjson.loads(value) for key, value in unit.store.scan(b"v") if key[17:18] == b"c"]
+    assert [shown["touch_id"] for shown in attribution["touches"]] == ["a", "b"]
+
+
+async def test_batches_that_share_a_transaction_fail_together(unit):
+    """None of them is done with, and the unit opens anew."""
+    conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
+    unit.log.failure = CommitFailed("fenced")
+    await asyncio.gather(
+        unit.take(batch(unit, touch(10, "a"))), unit.take(batch(unit, conversion, topic="conversions"))
+    )
+    assert (unit.state, unit.positions["clicks"], unit.positions["conversions"]) == ("failed", 10, 10)
+
+
+async def test_a_batch_that_is_cancelled_while_it_waits_is_not_taken(unit):
+    """The others are."""
+    await unit._lock.acquire()
+    first = asyncio.create_task(unit.take(batch(unit, touch(10, "a"))))
+    conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
+    second = asyncio.create_task(unit.take(batch(unit, conversion, topic="conversions")))
+    await asyncio.sleep(2 * module.GATHER_S)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    unit._lock.release()
+    await second
+    assert (unit.state, unit.positions["clicks"], unit.positions["conversions"]) == ("open", 10, 11)
+
+
+async def test_of_batches_that_come_together_a_bad_record_is_refused_alone(unit, monkeypatch):
+    """Where a batch has to be halved, each goes by itself."""
+    step = core.STEPS["clicks"]
+
+    def fragile(records, view, scope):
+        if 11 in [r.offset for r in records] and (len(records) > 1 or known(unit) == 1):
+            raise ZeroDivisionError
+        return step(records, view, scope)
+
+    monkeypatch.setitem(core.STEPS, "clicks", fragile)
+    conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
+    await asyncio.gather(
+        unit.take(batch(unit, conversion, topic="conversions")),
+        unit.take(batch(unit, touch(10, "a"), touch(11, "b"), touch(12, "c"))),
+    )
+    assert (unit.state, unit.positions["clicks"], unit.positions["conversions"]) == ("open", 13, 11)
+    assert known(unit) == 2
+    assert sum(outputs.get("dead-letters", 0) for _, outputs in unit.log.commits) == 1
+
+
+def _order(conversion):
+    """What `conversion` comes to in `orders-by-visitor`."""
+    outcome = core.apply("conversions", [conversion], MemoryView(), Scope(0, 1, Registry(())))
+    ((_, value, _, _),) = outcome.outputs["orders-by-visitor", 0]
+    return value
+
+
 async def test_large_batches_wait_for_their_turn(unit, monkeypatch):
     """Small ones do not: latency is theirs."""
     monkeypatch.setattr(module, "LARGE_BATCH", 1)
@@ -256,7 +326,7 @@ async def test_what_comes_late_of_the_registry_is_applied_once(unit):
     unit._registry.registry.put(CampaignEntry(campaign="spring", site=SITE, channel="Audio"))
     unit._registry.position = 7
     await unit.review()
-    assert unit.log.commits[1:] == [(0, {"touches": 3, "panes": 2})]
+    assert unit.log.commits[1:] == [({}, {"touches": 3, "panes": 2})]
     assert unit._store.reviewed == 7
     await unit.review()
     assert (len(unit.log.commits), unit.state) == (2, "open")
@@ -288,6 +358,6 @@ async def test_what_nothing_can_need_is_forgotten_when_it_is_time(unit):
     unit.clock = lambda: T0 + 1000 * day
     await unit.sweep()
     assert (known(unit), count("headwater_forgotten_entries_total", kind="touch")) == (2, forgotten + 1)
-    assert unit.log.commits[2:] == [(0, {"touches": 1})]
+    assert unit.log.commits[2:] == [({}, {"touches": 1})]
     await unit.sweep()
     assert (len(unit.log.commits), unit.state) == (3, "open")

@@ -206,6 +206,7 @@ class Quick:
         set_(transaction, "DEADLINE_S", 0.02)
         set_(module, "FIRST_PAUSE_S", 0.001)
         set_(module, "LONGEST_PAUSE_S", 0.002)
+        set_(module, "GATHER_S", 0)
         set_(module, "open_store", self._open_store)
 
     def __exit__(self, *_):
