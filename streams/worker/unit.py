@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,10 +21,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.errors import HeadwaterError, Unavailable
 from schemas.topics import INPUTS, STATE
-from streams.core import expiry
 from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
-from streams.core.review import RANGES, review
 from streams.core.state import Ahead
 from streams.worker import metrics
 from streams.worker.driver import LARGE_BATCH
@@ -34,6 +31,7 @@ from streams.worker.restore import Restorer
 from streams.worker.store import open_store, state_error
 from streams.worker.transaction import DEADLINE_S, Transactions
 from streams.worker.unbroken import unbroken
+from streams.worker.upkeep import Upkeep
 from streams.worker.windows import UnitWindows
 
 if TYPE_CHECKING:
@@ -55,11 +53,7 @@ ANSWER_S: Final = 30.0
 SETTLED_S: Final = 20.0
 """A unit that was open for so long starts with the first pause again."""
 LOOKED_AT_ONCE: Final = 1_000
-"""State entries looked at in one go, by a review or a sweep: some tens of milliseconds at most."""
-FIRST_SWEEP_MS: Final = 60_000
-SWEEP_EVERY_MS: Final = 6 * 3_600_000
-SWEEP_PAUSE_S: Final = 0.01
-"""Between pages, which take some milliseconds each."""
+"""State entries looked at in one go: some tens of milliseconds at most."""
 TURNS: Final = 2
 """Large batches under way in a process: one computes while one commits. A commit is several round trips, and each
 waits for whoever computes meanwhile."""
@@ -90,6 +84,7 @@ class Unit:
         self.last_commit = time.monotonic()
         self.windows: UnitWindows | None = None
         self.clock: Callable[[], int] = wall_clock
+        self.upkeep = Upkeep(self, registry)
         self._settings = settings
         self._flow = flow
         self._registry = registry
@@ -98,7 +93,6 @@ class Unit:
         self._turns = turns
         self._incarnations = incarnations
         self._known: dict[str, str] = {}
-        self._next_sweep = 0
         self._lock = asyncio.Lock()
         self._small: list[Batch] = []
         """Small batches that wait for the lock."""
@@ -169,71 +163,7 @@ class Unit:
                     made_anew = [topic for topic in incarnations if incarnations[topic] != self._known.get(topic)]
                     self._fail(HeadwaterError(f"{', '.join(made_anew)} made anew"))
 
-    async def review(self) -> None:
-        """Where the registry has changed, look again at all that is known, page by page, between batches.
-
-        What is not done when the unit closes, or the registry changes once more, is begun anew.
-        """
-        target = self._registry.position
-        store = self.store
-        if store is None or (since := store.reviewed) == target:
-            return
-        # A topic that was created again says nothing of what came after what.
-        known = self._registry.traces_since(since) if since < target else [b""]
-        began = time.monotonic()
-
-        async def look(page: list[tuple[bytes, bytes]], store: Store) -> None:
-            outcome = review(page, store, self._scope(), self._registry.changed_ms, known)
-            if any(outcome.outputs.values()):
-                await self._commit([outcome])
-                metrics.count(outcome, 0)
-
-        def is_current() -> bool:
-            return self._registry.position == target
-
-        if not await self._look_through(RANGES, look, is_current):
-            return
-        async with self._lock:
-            store = self.store
-            if store is not None and is_current():
-                store.note_review(target)
-                seconds = round(time.monotonic() - began, 2)
-                log.info("registry_applied", partition=self.partition, position=target, seconds=seconds)
-
-    async def sweep(self) -> None:
-        """When it is time, forget what nothing can need any more, page by page, between batches."""
-        store = self.store
-        if store is None or self.clock() < self._next_sweep:
-            return
-        # Neither a clock that runs ahead nor an event that says it came tomorrow makes anything older than it is.
-        now = min(self.clock(), store.latest)
-        began = time.monotonic()
-        forgotten: Counter[str] = Counter()
-        renewed = 0
-
-        async def look(page: list[tuple[bytes, bytes]], store: Store) -> None:
-            nonlocal forgotten, renewed
-            found = expiry.expire(page, store, self._scope(), now)
-            if found.renewals.puts:
-                await self._commit([found.renewals])
-            store.forget(found.keys)
-            forgotten += found.counts
-            renewed += len(found.renewals.puts)
-
-        if not await self._look_through(expiry.RANGES, look, pause=SWEEP_PAUSE_S):
-            return
-        async with self._lock:
-            store = self.store
-            if store is not None:
-                store.forget([], *expiry.panes_end(now))
-                self._next_sweep = self.clock() + SWEEP_EVERY_MS
-                metrics.swept(forgotten, renewed)
-                seconds = round(time.monotonic() - began, 2)
-                log.info(
-                    "state_swept", partition=self.partition, renewed=renewed, seconds=seconds, forgotten=dict(forgotten)
-                )
-
-    async def _look_through(
+    async def look_through(
         self,
         ranges: Iterable[tuple[bytes, bytes]],
         look: Callable[[list[tuple[bytes, bytes]], Store], Awaitable[None]],
@@ -260,6 +190,20 @@ class Unit:
                 after = page[-1][0] + b"\0"
                 await asyncio.sleep(pause)
         return True
+
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[Store | None]:
+        """The store, with no batch in hand; None where the unit is not open."""
+        async with self._lock:
+            yield self.store
+
+    async def emit(self, outcome: Outcome) -> None:
+        """Commit and index what no batch has brought about; from within `look_through`."""
+        await self._commit([outcome])
+
+    def scope(self) -> Scope:
+        """Where the unit stands, under the registry as it is now."""
+        return Scope(self.partition, self._settings.partitions, self._registry.registry)
 
     @contextmanager
     def _failing(self, batches: Sequence[Batch] = ()) -> Iterator[None]:
@@ -335,7 +279,7 @@ class Unit:
         finally:
             await unbroken(restorer.close())
         self.windows = UnitWindows(store, int(time.time() // 60))
-        self._next_sweep = self.clock() + FIRST_SWEEP_MS
+        self.upkeep.begin()
         self._enter(State.OPEN)
         self.last_commit = time.monotonic()
         self.rewind()
@@ -433,7 +377,7 @@ class Unit:
 
     def _compute(self, batch: Batch, view: View) -> Outcome | None:
         """The batch's outcome; None where only its halves, one after the other, can show which record is to blame."""
-        scope = self._scope()
+        scope = self.scope()
         try:
             return apply(batch.topic, batch.records, view, scope)
         except Exception:
@@ -447,9 +391,6 @@ class Unit:
         for problem in problems:
             log.error("record_refused", topic=batch.topic, partition=self.partition, problem=problem)
         return outcome
-
-    def _scope(self) -> Scope:
-        return Scope(self.partition, self._settings.partitions, self._registry.registry)
 
     def _hold(self) -> None:
         for topic in INPUTS:

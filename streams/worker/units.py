@@ -207,8 +207,8 @@ class Units:
         while True:
             await asyncio.sleep(_REVIEW_S)
             for unit in list(self._units.values()):
-                await unit.review()
-                await unit.sweep()
+                await unit.upkeep.review()
+                await unit.upkeep.sweep()
 
     async def _watch_lag(self, offsets: AIOKafkaConsumer) -> None:
         """Measure lag, commit age and state of the units every two seconds, and say which have windows."""

@@ -205,7 +205,7 @@ class Life(RuleBasedStateMachine):
         async def change():
             self.bench.feed.write(CampaignEntry(campaign="spring", site=SITE, channel=channel))
             self.bench.kafka.fault = fault
-            await self.bench.unit.review()
+            await self.bench.unit.upkeep.review()
             self.bench.kafka.fault = ""
             await self.bench.settle()
 

@@ -321,14 +321,14 @@ async def test_what_comes_late_of_the_registry_is_applied_once(unit):
     """In transactions without an input's offset; then the store knows how far it has been applied."""
     found = [Record(10 + n, orjson.dumps(click(f"c{n}", campaign="spring"))) for n in range(3)]
     await unit.take(batch(unit, *found))
-    await unit.review()
+    await unit.upkeep.review()
     assert len(unit.log.commits) == 1
     unit._registry.registry.put(CampaignEntry(campaign="spring", site=SITE, channel="Audio"))
     unit._registry.position = 7
-    await unit.review()
+    await unit.upkeep.review()
     assert unit.log.commits[1:] == [({}, {"touches": 3, "panes": 2})]
     assert unit._store.reviewed == 7
-    await unit.review()
+    await unit.upkeep.review()
     assert (len(unit.log.commits), unit.state) == (2, "open")
 
 
@@ -338,7 +338,7 @@ async def test_a_review_that_cannot_be_committed_closes_the_unit(unit):
     unit._registry.registry.put(CampaignEntry(campaign="spring", site=SITE, channel="Audio"))
     unit._registry.position = 7
     unit.log.failure = CommitFailed("gone")
-    await unit.review()
+    await unit.upkeep.review()
     assert (unit.state, unit._store.reviewed) == ("failed", 0)
 
 
@@ -351,13 +351,13 @@ async def test_what_nothing_can_need_is_forgotten_when_it_is_time(unit):
     late = touch(12, "late", time=T0 + 140 * day, received_at=T0 + 140 * day)
     await unit.take(batch(unit, touch(10, "early"), Record(11, denial)))
     unit.clock = lambda: T0 + 999 * day
-    await unit.sweep()
+    await unit.upkeep.sweep()
     assert (known(unit), len(unit.log.commits)) == (2, 1)
     await unit.take(batch(unit, late, start=12))
     forgotten = count("headwater_forgotten_entries_total", kind="touch")
     unit.clock = lambda: T0 + 1000 * day
-    await unit.sweep()
+    await unit.upkeep.sweep()
     assert (known(unit), count("headwater_forgotten_entries_total", kind="touch")) == (2, forgotten + 1)
     assert unit.log.commits[2:] == [({}, {"touches": 1})]
-    await unit.sweep()
+    await unit.upkeep.sweep()
     assert (len(unit.log.commits), unit.state) == (3, "open")
