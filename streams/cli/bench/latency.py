@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 FIGURES: Final = (
-    Figure("p50_ms", "ms until a touch is on view, p50", goal=600),
+    Figure("p50_ms", "ms until a touch is on view, p50", goal=400),
     Figure("p90_ms", "ms until a touch is on view, p90"),
     Figure("p99_ms", "ms until a touch is on view, p99", goal=1_200),
     Figure("committed_p50_ms", "  of these until it is committed, p50"),
@@ -59,7 +59,7 @@ _CONNECTIONS: Final = 16
 
 def latency(
     *,
-    rate: Annotated[float, typer.Option(min=1, help="Events a second through the whole stack.")] = 1_000,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second through the whole stack.")] = 5_000,
     seconds: Annotated[float, typer.Option(min=0.5, help="How long samples are taken.")] = 20.0,
     samples: Annotated[float, typer.Option(min=1, help="Samples a second.")] = 50,
     runs: Annotated[int, typer.Option(min=1, help="Runs, each of a new stack; the median counts.")] = 1,

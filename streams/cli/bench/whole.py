@@ -25,7 +25,7 @@ PARTS: Final = {
 }
 """Part -> its module, which has `FIGURES` and `RATIOS`."""
 _VISITORS: Final = 1_000_000
-_RATE: Final = 1_000
+_RATE: Final = 5_000
 _SECONDS: Final = 20.0
 _SAMPLES: Final = 50
 _STEADY_S: Final = 5.0
