@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
@@ -29,14 +29,14 @@ from schemas.fetched import join
 from schemas.incarnations import incarnations
 from schemas.kafka_clients import stop_consumer
 from schemas.settings import Settings, kafka_client_options
-from sinks.clickhouse import decoders
+from sinks.clickhouse import decoders, rejects
 from sinks.clickhouse.positions import Behind
 from sinks.clickhouse.server import Server
 from sinks.clickhouse.standing import TOPICS, Standing
 from sinks.clickhouse.writer import Batch, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sinks.clickhouse.metrics import SinkMetrics
 
@@ -69,35 +69,6 @@ class Pace:
     def wait(self, insert_s: float) -> float:
         """How long a batch waits where the last insert took `insert_s`."""
         return min(self.max_wait, max(self.min_wait, self.patience * insert_s))
-
-
-class Placed(NamedTuple):
-    """A record that knows where it lies."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def placed(record: Any, topic: str, fetched: Mapping[TopicPartition, Sequence[Any]]) -> Any:
-    """`record`, one of `topic` among those `fetched`, as one that knows its place."""
-    if hasattr(record, "partition"):
-        return record
-    found = _content(record)
-    part = next(
-        part
-        for part, records in fetched.items()
-        if part.topic == topic and any(record.offset == other.offset and found == _content(other) for other in records)
-    )
-    return Placed(part.topic, part.partition, *found)
-
-
-def _content(record: Any) -> tuple[int, int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]:
-    return record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
 
 
 class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -256,12 +227,12 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
             for block in blocks:
                 self._batch.add(block)
             if rejected:
-                rejected = [found._replace(record=placed(found.record, topic, fetched)) for found in rejected]
+                rejected = rejects.placed(rejected, topic, fetched)
                 self._metrics.undecodable.labels(topic).inc(len(rejected))
                 first = rejected[0]
                 where = f"{topic}[{first.record.partition}]@{first.record.offset}"
                 log.error("sink_record_undecodable", count=len(rejected), first=where, error=first.error)
-                self._batch.add(decoders.rejects(rejected, generation))
+                self._batch.add(rejects.rows(rejected, generation))
         self._note_oldest()
         # Encoding is long work in one piece; heartbeats and the metrics' server get their turn between two pieces.
         await asyncio.sleep(0)

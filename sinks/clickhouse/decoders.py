@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 import msgspec
 import orjson
 from pydantic import TypeAdapter
 
-from schemas import fetched
 from schemas.compiled import compiled_twin
 from schemas.registry import CampaignEntry, Entry, SiteEntry
+from sinks.clickhouse.generations import OFFSET_BITS
 from sinks.clickhouse.native import MONEY, SECOND, TIME, Block, Encoded
 from sinks.clickhouse.outputs import Pane, Touch, columns_of, read_pane, read_touch
+from sinks.clickhouse.rejects import Record, Reject
 
 TOUCH_TYPES: Final = frozenset(("click", "impression", "landing"))
 """Other types on ``touches`` (consent, verdict) are the worker's state."""
@@ -31,7 +32,6 @@ compiled = compiled_twin("sinks.clickhouse._touches")
 compiled_panes = compiled_twin("sinks.clickhouse._panes")
 """The compiled twin of `plain_panes`; None where it was not compiled."""
 
-_OFFSET_BITS: Final = 48
 _LAST: Final = 1 << 63
 _ENTRY: TypeAdapter[SiteEntry | CampaignEntry] = TypeAdapter(Entry)
 _DIMENSIONS: Final = ("channel", "campaign", "partner", "variant", "audience", "currency")
@@ -39,22 +39,6 @@ _MEASURES: Final = (
     *("conversions", "revenue", "conversions_pending"),
     *("revenue_pending", "conversions_rejected", "revenue_rejected"),
 )
-
-
-class Record(fetched.Record, Protocol):
-    """What is needed of a consumed record (aiokafka's ``ConsumerRecord`` has it)."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-
-
-class Reject(NamedTuple):
-    """A record that could not be read, and why."""
-
-    record: Record
-    error: str
 
 
 Decoder = Callable[[Sequence[Any], int], Encoded]
@@ -92,7 +76,7 @@ def touches(records: Sequence[Record], generation: int) -> Encoded:
 def _columns(twin: Any, records: Sequence[Record], generation: int) -> tuple[int, list[bytes]] | None:
     """What a compiled twin makes of `records`; None: take the Python way, which says what is wrong, and with which."""
     try:
-        found: tuple[int, list[bytes]] | None = twin.columns(records, generation << _OFFSET_BITS)
+        found: tuple[int, list[bytes]] | None = twin.columns(records, generation << OFFSET_BITS)
     except (ValueError, TypeError, AttributeError, OverflowError, msgspec.DecodeError):
         return None
     return found
@@ -145,7 +129,7 @@ def plain_touches(records: Sequence[Record], generation: int) -> Encoded:
         block.flag(name, columns[name])
     reasons = columns["invalid_reasons"]
     block.low_array("invalid_reasons", list(map(len, reasons)), list(chain.from_iterable(reasons)))
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     block.number("ver", "UInt64", [base + record.offset for record in taken])
     return block.encoded()
 
@@ -209,7 +193,7 @@ def _add_credits(block: Block, rows: list[dict[str, Any]]) -> None:
 
 def orders(records: Sequence[Record], generation: int) -> Encoded:
     """``orders`` -> orders_rows: the facts of a conversion, nested."""
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     rows, offsets = _read(records)
     block = Block("orders_rows", len(rows))
     for name in ("site", "action"):
@@ -273,7 +257,7 @@ def _ready_panes(rows: int, data: list[bytes], partitions: list[int]) -> Encoded
 
 def plain_panes(records: Sequence[Record], generation: int, partition: int | None = None) -> Encoded:
     """As `panes`, in Python."""
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     taken = [record for record in records if record.value is not None]
     rows = [read_pane(record.value or b"") for record in taken]
     block = Block("panes_rows", len(rows))
@@ -301,7 +285,7 @@ def plain_panes(records: Sequence[Record], generation: int, partition: int | Non
 
 def spend(records: Sequence[Record], generation: int) -> Encoded:
     """``spend`` -> spend_rows; the record's key is the statement's identity."""
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     taken = [record for record in records if record.value is not None]
     rows, offsets = _read(taken)
     block = Block("spend_rows", len(rows))
@@ -329,7 +313,7 @@ def spend(records: Sequence[Record], generation: int) -> Encoded:
 
 def dead_letters(records: Sequence[Record], generation: int) -> Encoded:
     """``dead-letters`` -> dead_letters_rows: the bytes as they are, the rest from the headers."""
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     headers = [{name: value.decode("utf-8", "replace") for name, value in _stated(record)} for record in records]
     block = Block("dead_letters_rows", len(records))
     times = [_integer(found.get("time", ""), record.timestamp) for found, record in zip(headers, records, strict=True)]
@@ -348,7 +332,7 @@ def dead_letters(records: Sequence[Record], generation: int) -> Encoded:
 
 def campaigns(records: Sequence[Record], generation: int) -> Encoded:
     """``campaigns`` -> registry_rows: the registry's entries, each checked as the worker checks it."""
-    base = generation << _OFFSET_BITS
+    base = generation << OFFSET_BITS
     taken = [record for record in records if record.value is not None]
     entries = [_ENTRY.validate_json(record.value or b"") for record in taken]
     block = Block("registry_rows", len(entries))
@@ -360,21 +344,6 @@ def campaigns(records: Sequence[Record], generation: int) -> Encoded:
         block.low(name, [getattr(entry, name, "") for entry in entries])
     block.text("entry", [entry.model_dump_json() for entry in entries])
     block.number("ver", "UInt64", [base + record.offset for record in taken])
-    return block.encoded()
-
-
-def rejects(found: Sequence[Reject], generation: int) -> Encoded:
-    """Records that could not be read -> sink_rejects."""
-    records = [reject.record for reject in found]
-    block = Block("sink_rejects", len(records))
-    block.number("time", TIME, [record.timestamp for record in records])
-    block.low("topic", [record.topic for record in records])
-    block.number("partition", "Int32", [record.partition for record in records])
-    block.number("offset", "Int64", [record.offset for record in records])
-    block.text("error", [reject.error for reject in found])
-    block.binary("key", [record.key or b"" for record in records])
-    block.binary("value", [record.value or b"" for record in records])
-    block.number("ver", "UInt64", [(generation << _OFFSET_BITS) + record.offset for record in records])
     return block.encoded()
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sinks.clickhouse.server import Server
 
 MAX_GENERATION: Final = (1 << 16) - 1
+OFFSET_BITS: Final = 48
+"""Of a row's version, below the generation."""
 
 
 async def committed_offsets(
