@@ -27,7 +27,7 @@ ATTRIBUTIONS: Final = Counter("headwater_attributions", "Attributions reported, 
 UNMATCHED: Final = Counter("headwater_unmatched_conversions", "Conversions first reported without a visitor.")
 BATCH_SECONDS: Final = Histogram(
     "headwater_batch_seconds",
-    "Time to compute and commit a batch.",
+    "Time to compute and commit a batch, or small ones together.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 BATCH_EVENTS: Final = Histogram(
@@ -35,7 +35,7 @@ BATCH_EVENTS: Final = Histogram(
 )
 TRANSACTION_SECONDS: Final = Histogram(
     "headwater_transaction_seconds",
-    "Time of a batch's Kafka transaction.",
+    "Time of a Kafka transaction: a batch's, or one that small batches share.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 LAG: Final = Gauge("headwater_consumer_lag", "Records not yet processed.", ["topic", "partition"])
