@@ -212,7 +212,7 @@ class Unit:
             yield
         except (HeadwaterError, KafkaError, OSError) as error:
             if batches:
-                self._flow.pace(_records(batches), DEADLINE_S)
+                self._flow.pace(_largest(batches), DEADLINE_S)
             self._fail(error)
         except Exception as error:
             known = state_error(error, self._path)
@@ -341,31 +341,27 @@ class Unit:
         metrics.TRANSACTION_SECONDS.observe(committed - computed)
         seconds = time.monotonic() - began
         metrics.BATCH_SECONDS.observe(seconds)
-        self._flow.pace(_records(batches), seconds)
+        self._flow.pace(_largest(batches), seconds)
 
     async def _commit(self, outcomes: Sequence[Outcome], batches: Sequence[Batch] = ()) -> None:
         """Write outcomes, with their batches' next offsets, in one transaction; then index them."""
         store, transactions, windows = self._store, self._transactions, self.windows
         if store is None or transactions is None or windows is None:
             raise HeadwaterError("the unit is not open")
-        outputs, puts = outcomes[0].outputs, outcomes[0].puts
-        for outcome in outcomes[1:]:
-            puts |= outcome.puts
+        whole, *others = outcomes
+        for outcome in others:
+            whole.puts |= outcome.puts
             for place, records in outcome.outputs.items():
-                outputs.setdefault(place, []).extend(records)
-        ends = await transactions.commit(
-            outputs,
-            {
-                TopicPartition(batch.topic, self.partition): OffsetAndMetadata(
-                    batch.next, self._known.get(batch.topic, "")
-                )
-                for batch in batches
-            },
-        )
+                whole.into(*place).extend(records)
+        offsets = {
+            TopicPartition(batch.topic, self.partition): OffsetAndMetadata(batch.next, self._known.get(batch.topic, ""))
+            for batch in batches
+        }
+        ends = await transactions.commit(whole.outputs, offsets)
         self.last_commit = time.monotonic()
         store.latest = max(store.latest, *(outcome.latest for outcome in outcomes))
         store.write(
-            puts,
+            whole.puts,
             {
                 topic: end
                 for (topic, partition), end in ends.items()
@@ -450,8 +446,9 @@ async def _answered(what: str) -> AsyncIterator[None]:
         raise Unavailable(f"Kafka did not {what} within {ANSWER_S:.0f} s") from None
 
 
-def _records(batches: Iterable[Batch]) -> int:
-    return sum(len(batch.records) for batch in batches)
+def _largest(batches: Iterable[Batch]) -> int:
+    """Records of the largest one: what is fetched at once is bounded for each by itself."""
+    return max(len(batch.records) for batch in batches)
 
 
 def wall_clock() -> int:

@@ -119,6 +119,13 @@ def count(name, **labels):
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
+async def until(condition):
+    """Wait until it holds."""
+    async with asyncio.timeout(5.0):
+        while not condition():
+            await asyncio.sleep(0)
+
+
 def known(unit):
     """How many touches are indexed."""
     return len([key for key, _ in unit._store.scan(b"v") if key[17:18] == b"t"])
@@ -164,7 +171,7 @@ async def test_cancelled_with_a_batch_in_hand_it_closes(unit):
     """Whether that was committed is unknown."""
     unit.log.hang = True
     task = asyncio.create_task(unit.take(batch(unit, touch(10))))
-    await asyncio.sleep(2 * module.GATHER_S)
+    await until(unit._lock.locked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -251,13 +258,17 @@ async def test_small_batches_that_come_together_share_a_transaction(unit):
     assert [shown["touch_id"] for shown in attribution["touches"]] == ["a", "b"]
 
 
-async def test_batches_that_share_a_transaction_fail_together(unit):
-    """None of them is done with, and the unit opens anew."""
+async def test_batches_that_share_a_transaction_fail_together(unit, monkeypatch):
+    """None of them is done with, and the unit opens anew; the pace is told of the largest."""
     conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
     unit.log.failure = CommitFailed("fenced")
+    paces = []
+    monkeypatch.setattr(unit._flow, "pace", lambda records, seconds: paces.append((records, seconds)))
     await asyncio.gather(
-        unit.take(batch(unit, touch(10, "a"))), unit.take(batch(unit, conversion, topic="conversions"))
+        unit.take(batch(unit, conversion, topic="conversions")),
+        unit.take(batch(unit, touch(10, "a"), touch(11, "b"))),
     )
+    assert paces == [(2, module.DEADLINE_S)]
     assert (unit.state, unit.positions["clicks"], unit.positions["conversions"]) == ("failed", 10, 10)
 
 
@@ -267,7 +278,7 @@ async def test_a_batch_that_is_cancelled_while_it_waits_is_not_taken(unit):
     first = asyncio.create_task(unit.take(batch(unit, touch(10, "a"))))
     conversion = Record(10, orjson.dumps(purchase("p", T0 + 5000, order_id="1")), topic="conversions")
     second = asyncio.create_task(unit.take(batch(unit, conversion, topic="conversions")))
-    await asyncio.sleep(2 * module.GATHER_S)
+    await until(lambda: unit._lock._waiters and len(unit._lock._waiters) == 2)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     unit._lock.release()
