@@ -18,13 +18,12 @@ def pytest_configure() -> None:
     """Take what a developer has set for headwater out of the environment, and make the programs of tests start quickly.
 
     A Python that may not keep what it has compiled, as in many images, needs three times the CPU to start, and hundreds
-    start. Java's optimizing compiler never earns in a minute what it takes.
+    start.
     """
     for name in [name for name in os.environ if name.startswith("HEADWATER_")]:
         del os.environ[name]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 
 
 def _place(item: pytest.Item) -> int:

@@ -73,7 +73,7 @@ def _fetch() -> list[str]:
 
 
 def start_cache() -> Path:
-    """Where the ahead-of-time cache is kept: classes loaded and linked, methods profiled (JEP 514, JEP 515).
+    """Where the ahead-of-time cache is kept: classes loaded and linked (JEP 514).
 
     With it a broker answers in half the time. Java checks it against runtime and jars, and goes on without it where
     it does not fit.

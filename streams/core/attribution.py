@@ -51,25 +51,18 @@ def attribute(order: Order, candidates: Sequence[Touch], *, duplicate: bool = Fa
     counted = status in COUNTED
     reported = order["value_micros"]
     value = reported if counted else 0
-    credits_: dict[str, list[list[int]]]
+    ages = [time - touch["time"] for touch in candidates] or [0]
+    direct = [touch["channel"] == DIRECT for touch in candidates] or [True]
+    credits_: dict[str, list[list[int]]] = {}
     rejected: dict[str, list[int]] = {}
-    if len(candidates) < 2:
-        # Most conversions have one candidate or none, and under every model that one earns all.
-        credits_ = {model: [[0, MILLION, value]] for model in MODELS}
+    for model in MODELS:
+        weights = WEIGHTS[model](ages, direct)
+        listed = [index for index, weight in enumerate(weights) if weight]
+        weights = [weights[index] for index in listed]
+        shares = zip(listed, split(MILLION, weights), split(value, weights), strict=True)
+        credits_[model] = [[index, weight, share] for index, weight, share in shares]
         if status == "rejected":
-            rejected = {model: [reported] for model in MODELS}
-    else:
-        credits_ = {}
-        ages = [time - touch["time"] for touch in candidates]
-        direct = [touch["channel"] == DIRECT for touch in candidates]
-        for model in MODELS:
-            weights = WEIGHTS[model](ages, direct)
-            listed = [index for index, weight in enumerate(weights) if weight]
-            weights = [weights[index] for index in listed]
-            shares = zip(listed, split(MILLION, weights), split(value, weights), strict=True)
-            credits_[model] = [[index, weight, share] for index, weight, share in shares]
-            if status == "rejected":
-                rejected[model] = split(reported, weights)
+            rejected[model] = split(reported, weights)
     attribution: Attribution = {
         "site": order["site"],
         "conversion_id": order["conversion_id"],

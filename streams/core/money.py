@@ -21,6 +21,8 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     """
     if not amount:
         return [0] * len(weights)
+    if len(weights) == 1:
+        return [amount]
     total = sum(weights)
     size = abs(amount)
     shares = []

@@ -85,7 +85,6 @@ class Life(RuleBasedStateMachine):
             tasks = [asyncio.create_task(self.bench.work(topic, most)) for topic in topics]
             self.bench.kafka.fault = fault
             if cancelled is not None:
-                await asyncio.sleep(0.001 * (steps % 4))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 tasks[cancelled].cancel()
