@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     *(ROOT / "streams" / "core" / f"{name}.pyx" for name in ("_plain", "_bulk")),
+    ROOT / "streams" / "worker" / "_packing.pyx",
     *(ROOT / "schemas" / f"{name}.pyx" for name in ("_batches", "_fetched")),
     *(ROOT / "sinks" / "clickhouse" / f"{name}.pyx" for name in ("_touches", "_panes")),
 )

@@ -206,8 +206,8 @@ def parse(bytes body, Py_ssize_t count, long long offset, long long first, long 
     return found
 
 
-def restore(Records records, put, delete):
-    """Call ``put(key, value)`` for each record with the header ``k``, the key, first; ``delete(key)`` for a tombstone.
+def restore(Records records, put, delete, pack):
+    """Call ``put(key, pack(value))`` for each record with the header ``k``, the key, first; ``delete(key)`` for a tombstone.
 
     Returns the keys of those that have one header more.
     """
@@ -234,7 +234,7 @@ def restore(Records records, put, delete):
         if place.value == NULL:
             delete(key)
             continue
-        put(key, PyBytes_FromStringAndSize(<const char*>place.value, place.value_size))
+        put(key, pack(PyBytes_FromStringAndSize(<const char*>place.value, place.value_size)))
         if count > 1:
             more.append(key)
     return more

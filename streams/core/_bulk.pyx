@@ -46,8 +46,8 @@ cdef inline unsigned long long head_of(const byte* at, Py_ssize_t size) noexcept
     return head
 
 
-cpdef put_in_order(put, dict puts):
-    """Call ``put(key, value)`` for each entry, in the order of keys (all of them bytes)."""
+cpdef put_in_order(put, dict puts, pack):
+    """Call ``put(key, pack(value))`` for each entry, in the order of keys (all of them bytes)."""
     cdef Py_ssize_t count = len(puts)
     cdef Py_ssize_t place = 0
     cdef Entry* entries = <Entry*>malloc((count or 1) * sizeof(Entry))
@@ -64,7 +64,7 @@ cpdef put_in_order(put, dict puts):
         with nogil:
             qsort(entries, count, sizeof(Entry), compare)
         for place in range(count):
-            put(<object>entries[place].key, <object>entries[place].value)
+            put(<object>entries[place].key, pack(<object>entries[place].value))
     finally:
         free(entries)
 

@@ -24,7 +24,7 @@ from xxhash import xxh3_64_digest, xxh3_128_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of keys and values; a store of another version is rebuilt from the topics."""
 
 VISITOR_PREFIX: Final = 17

@@ -22,6 +22,7 @@ from schemas.settings import Settings, kafka_client_options
 from schemas.topics import STATE
 from streams.core.state import ALWAYS, mark_key, write_mark
 from streams.worker import metrics
+from streams.worker.compiled import packing
 from streams.worker.progress import Progress
 from streams.worker.unbroken import unbroken
 
@@ -107,7 +108,8 @@ class Restorer:
         count = 0
         for records in batches:
             count += len(records)
-            marked = (compiled.restore if type(records) is Records else _restore)(records, put, entries.delete)
+            restore = compiled.restore if type(records) is Records else _restore
+            marked = restore(records, put, entries.delete, packing.pack)
             for key in marked:
                 put(mark_key(key), write_mark(ALWAYS))
         self._store.write_batch(entries, positions)
@@ -141,7 +143,10 @@ class Restorer:
 
 
 def _restore(
-    records: Iterable[Record], put: Callable[[bytes, bytes], None], delete: Callable[[bytes], None]
+    records: Iterable[Record],
+    put: Callable[[bytes, bytes], None],
+    delete: Callable[[bytes], None],
+    pack: Callable[[bytes], bytes],
 ) -> list[bytes]:
     """Put each record under its key, the header ``k``; returns the keys of those that leave a mark."""
     marked = []
@@ -153,7 +158,7 @@ def _restore(
         if value is None:
             delete(key)
             continue
-        put(key, value)
+        put(key, pack(value))
         if len(headers) > 1:
             marked.append(key)
     return marked

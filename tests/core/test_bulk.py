@@ -30,8 +30,8 @@ class NoStore:
 def test_entries_are_put_in_the_order_of_their_keys(entries):
     """Those too that begin alike, or that are each other's beginning."""
     found = []
-    bulk.put_in_order(lambda key, value: found.append((key, value)), entries)
-    assert found == sorted(entries.items())
+    bulk.put_in_order(lambda key, value: found.append((key, value)), entries, lambda value: value + b"!")
+    assert found == sorted((key, value + b"!") for key, value in entries.items())
 
 
 def test_what_putting_raises_is_raised():
@@ -43,7 +43,7 @@ def test_what_putting_raises_is_raised():
         raise OSError
 
     with pytest.raises(OSError):  # noqa: PT011 - the same one
-        bulk.put_in_order(put, {b"b": b"", b"a": b""})
+        bulk.put_in_order(put, {b"b": b"", b"a": b""}, bytes)
     assert found == [b"a"]
 
 
