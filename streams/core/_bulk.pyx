@@ -1,10 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """What is done for each entry of a large batch after the core is through with it, compiled: order, keys and sums.
 
-Rule: a fast twin of a few lines of `streams.core.panes`, `streams.worker.store` and `streams.worker.windows`, which
+Rule: a fast twin of a few lines of `streams.core.panes`, `streams.worker.sieve`, `streams.worker.store` and
+`streams.worker.windows`, which
 stay beside their calls and say what is right; tests hold the two against each other.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport PyObject
@@ -172,3 +174,57 @@ cpdef settle_series(list entries, Py_ssize_t start, Py_ssize_t end, long long mi
                 if series is None:
                     series = (key[1], key[2], key[3], key[4])
                 sum_series(<dict>tables[place], series, <list>entry[1], False)
+
+
+DEF MARK = 109
+DEF SHORTEST_MARK = 9
+
+
+cdef inline bint bits_of(const byte* key, Py_ssize_t size, unsigned int mask, unsigned int* one, unsigned int* other):
+    """The two bits of a mark's key; False for any other key."""
+    if size < SHORTEST_MARK or key[0] != MARK:
+        return False
+    one[0] = (
+        <unsigned int>key[1] << 24 | <unsigned int>key[2] << 16 | <unsigned int>key[3] << 8 | <unsigned int>key[4]
+    ) & mask
+    other[0] = (
+        <unsigned int>key[5] << 24 | <unsigned int>key[6] << 16 | <unsigned int>key[7] << 8 | <unsigned int>key[8]
+    ) & mask
+    return True
+
+
+cpdef note(bytearray sieve, keys):
+    """As `streams.worker.sieve.note`."""
+    cdef byte* bits = <byte*>PyByteArray_AS_STRING(sieve)
+    cdef unsigned int mask = 8 * len(sieve) - 1
+    cdef unsigned int one, other
+    for key in keys:
+        if bits_of(<const byte*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), mask, &one, &other):
+            bits[one >> 3] |= 1 << (one & 7)
+            bits[other >> 3] |= 1 << (other & 7)
+
+
+cpdef list look_up(list keys, get, unpack, bytearray sieve):
+    """As `streams.worker.sieve.look_up`."""
+    cdef const byte* bits = <const byte*>PyByteArray_AS_STRING(sieve)
+    cdef unsigned int mask = 8 * len(sieve) - 1
+    cdef unsigned int one, other
+    cdef list asked = []
+    cdef list places = []
+    cdef list found = [None] * len(keys)
+    cdef Py_ssize_t at
+    for at in range(len(keys)):
+        key = keys[at]
+        if bits_of(<const byte*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), mask, &one, &other) and not (
+            bits[one >> 3] & (1 << (one & 7)) and bits[other >> 3] & (1 << (other & 7))
+        ):
+            continue
+        asked.append(key)
+        places.append(at)
+    if asked:
+        at = 0
+        for value in <list>get(asked):
+            if value is not None:
+                found[<Py_ssize_t>places[at]] = unpack(value)
+            at += 1
+    return found

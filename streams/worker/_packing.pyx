@@ -586,11 +586,6 @@ cpdef bytes unpack(bytes stored):
     raise StateError("an entry of the state is broken: it cannot be unpacked")
 
 
-cpdef list unpack_all(list stored):
-    """The values of `stored`; None stays None."""
-    return [None if value is None else unpack(value) for value in stored]
-
-
 cdef Text text_of(bytes source):
     """The bytes of a constant, which is kept for good."""
     cdef Text text

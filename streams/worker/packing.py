@@ -139,11 +139,6 @@ def unpack(stored: bytes) -> bytes:
     return bytes(unpacker.out)
 
 
-def unpack_all(stored: list[bytes | None]) -> list[bytes | None]:
-    """The values of `stored`; None stays None."""
-    return [None if value is None else unpack(value) for value in stored]
-
-
 def _broken() -> StateError:
     return StateError("an entry of the state is broken: it cannot be unpacked")
 

@@ -106,13 +106,15 @@ class Restorer:
         entries = WriteBatch(raw_mode=True)
         put = entries.put
         count = 0
+        marks: list[bytes] = []
         for records in batches:
             count += len(records)
             restore = compiled.restore if type(records) is Records else _restore
             marked = restore(records, put, entries.delete, packing.pack)
-            for key in marked:
-                put(mark_key(key), write_mark(ALWAYS))
-        self._store.write_batch(entries, positions)
+            marks += map(mark_key, marked)
+        for mark in marks:
+            put(mark, write_mark(ALWAYS))
+        self._store.write_batch(entries, marks, positions)
         self.records += count
         metrics.RESTORED.inc(count)
 

@@ -24,6 +24,7 @@ from rocksdict import (
     Options,
     Rdict,
     ReadOptions,
+    SliceTransform,
     WriteBatch,
     WriteBufferManager,
     WriteOptions,
@@ -31,19 +32,20 @@ from rocksdict import (
 
 from schemas.errors import StateError
 from streams.core.compiled import bulk
-from streams.core.state import FORMAT
-from streams.worker.compiled import packing
+from streams.core.state import FORMAT, VISITOR_PREFIX
+from streams.worker.compiled import packing, sieve
+from streams.worker.sieve import MARKS_AT_MOST, SIEVE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = structlog.get_logger()
 
 _META: Final = b"!"
-_CACHE: Final = Cache(128 << 20)
-_WRITE_BUFFERS: Final = WriteBufferManager(384 << 20, False)
-"""Shared by all units of a process; see `limit_memory`."""
+_MARKS: Final = (b"m", b"n")
+_PAGE: Final = 10_000
+_BLOCK: Final = 8 << 10
 _WINDOW_BITS: Final = -14
 """RocksDB's own default."""
 _ZSTD_LEVEL: Final = 1
@@ -63,10 +65,26 @@ MAX_STORE_AGE_S: Final = 3.5 * 86_400
 """Half of delete.retention.ms: an older store may have missed deletions of compacted records."""
 
 
+class _Memory:
+    """What the stores of a process share: a quarter of it caches reads, the rest buffers writes."""
+
+    def __init__(self) -> None:
+        self.bound(512 << 20)
+
+    def bound(self, size: int) -> None:
+        """From now on it is of `size` bytes."""
+        # The default cache is of many small parts, into which the filters of larger files do not fit: they were read
+        # anew for each look-up.
+        self.cache = Cache.new_hyper_clock_cache(size // 4, _BLOCK)
+        self.write_buffers = WriteBufferManager(size // 4 * 3, False)
+
+
+_memory = _Memory()
+
+
 def limit_memory(megabytes: int) -> None:
-    """Bound what the stores of this process hold in memory: a quarter caches reads, the rest buffers writes."""
-    _CACHE.set_capacity((megabytes << 20) // 4)
-    _WRITE_BUFFERS.set_buffer_size((megabytes << 20) // 4 * 3)
+    """Bound what the stores that are opened from now on hold in memory, together."""
+    _memory.bound(megabytes << 20)
 
 
 def _options(*, loading: bool = False) -> Options:
@@ -74,7 +92,7 @@ def _options(*, loading: bool = False) -> Options:
     options.create_if_missing(True)
     options.set_write_buffer_size(64 << 20)
     options.set_max_write_buffer_number(3)
-    options.set_write_buffer_manager(_WRITE_BUFFERS)
+    options.set_write_buffer_manager(_memory.write_buffers)
     # Entries come in no order and are hardly ever changed: merging files of about the same size writes each some three
     # times, merging new ones into all there is, as often as that is larger than they are.
     options.set_compaction_style(DBCompactionStyle.universal())
@@ -90,12 +108,15 @@ def _options(*, loading: bool = False) -> Options:
         options.set_memtable_whole_key_filtering(True)
     options.set_keep_log_file_num(2)
     table = BlockBasedOptions()
-    # Touches look alike: larger blocks, and zstd, halve what they take; each still reads in some microseconds.
-    options.set_compression_type(DBCompressionType.zstd())
-    options.set_compression_options(_WINDOW_BITS, _ZSTD_LEVEL, 0, 0)
-    table.set_block_size(16 << 10)
+    # What is merged again soon is packed quickly, what stays is packed well: by then nearly all of it.
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_bottommost_compression_type(DBCompressionType.zstd())
+    options.set_bottommost_compression_options(_WINDOW_BITS, _ZSTD_LEVEL, 0, 0, True)
+    table.set_block_size(_BLOCK)
+    # Asked by whole keys, and by visitor: of the files, a visitor is in few.
+    options.set_prefix_extractor(SliceTransform.create_fixed_prefix(VISITOR_PREFIX))
     table.set_bloom_filter(16, False)
-    table.set_block_cache(_CACHE)
+    table.set_block_cache(_memory.cache)
     # Else indexes and filters grow with the state, beside the cache.
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
@@ -132,6 +153,7 @@ class Store:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._open()
+        self._sieve = self._sieve_of_all()
 
     def _open(self, *, loading: bool = False) -> None:
         database = _options(loading=loading)
@@ -148,16 +170,28 @@ class Store:
         found = self._db.get(_META)
         self.meta: dict[str, Any] = orjson.loads(found) if found is not None else {}
 
+    def _sieve_of_all(self) -> bytearray:
+        found, read = bytearray(SIEVE_BYTES), 0
+        for page in self.pages(*_MARKS, _PAGE):
+            sieve.note(found, [key for key, _ in page])
+            read += len(page)
+            if read > MARKS_AT_MOST:
+                return bytearray(b"\xff") * SIEVE_BYTES
+        return found
+
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of `keys`, in their order."""
-        if not keys:
-            return []
-        return cast("list[bytes | None]", packing.unpack_all(self._db.get(list(keys))))
+        return cast("list[bytes | None]", sieve.look_up(list(keys), self._db.get, packing.unpack, self._sieve))
 
     def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
         """All entries whose key starts with `prefix`, in key order."""
         found = []
-        entries = self._db.iter()
+        reading = ReadOptions()
+        if len(prefix) < VISITOR_PREFIX:
+            reading.set_total_order_seek(True)
+        else:
+            reading.set_prefix_same_as_start(True)
+        entries = self._db.iter(reading)
         entries.seek(prefix)
         while entries.valid():
             key = entries.key()
@@ -174,6 +208,7 @@ class Store:
         """
         reading = ReadOptions()
         reading.fill_cache(False)  # type: ignore[call-arg] # the stub errs
+        reading.set_total_order_seek(True)
         entries = self._db.iter(reading)
         entries.seek(start)
 
@@ -202,10 +237,14 @@ class Store:
         else:
             for key in sorted(puts):
                 batch.put(key, packing.pack(puts[key]))
-        self.write_batch(batch, positions)
+        self.write_batch(batch, puts, positions)
 
-    def write_batch(self, batch: WriteBatch, positions: Mapping[str, int]) -> None:
-        """Set what `batch` holds, its values packed, and the output positions it brings the store to, in one step."""
+    def write_batch(self, batch: WriteBatch, marks: Iterable[bytes], positions: Mapping[str, int]) -> None:
+        """Set what `batch` holds, its values packed, and the output positions it brings the store to, in one step.
+
+        All marks that it sets are among the keys in `marks`.
+        """
+        sieve.note(self._sieve, marks)
         self.meta["positions"] = {**self.positions, **positions}
         self.meta["written_at"] = time.time()
         batch.put(_META, orjson.dumps(self.meta))
@@ -277,6 +316,7 @@ class Store:
         self._db.close()
         shutil.rmtree(self.path)
         self._open()
+        self._sieve = bytearray(SIEVE_BYTES)
 
     def reopen(self, *, loading: bool) -> None:
         """Get ready for a great many entries at once, or, after them, for daily work; may run in a thread."""
