@@ -45,7 +45,7 @@ log = structlog.get_logger()
 _META: Final = b"!"
 _MARKS: Final = (b"m", b"n")
 _PAGE: Final = 10_000
-_BLOCK: Final = 8 << 10
+_BLOCK: Final = 16 << 10
 _WINDOW_BITS: Final = -14
 """RocksDB's own default."""
 _ZSTD_LEVEL: Final = 1
