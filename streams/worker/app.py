@@ -11,14 +11,14 @@ from aiokafka import TopicPartition
 from yarl import URL
 
 from schemas.topics import INPUTS
-from streams.worker.driver import App, Flow
+from streams.worker.driver import App
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable
 
     from schemas.settings import Settings
-    from streams.worker.driver import Batch
+    from streams.worker.flow import Batch, Flow
     from streams.worker.rebalance import Rebalance
 
 SESSION_S: Final = 10.0

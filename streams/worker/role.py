@@ -23,7 +23,7 @@ from schemas.errors import ConfigurationError, HeadwaterError, Unavailable
 from sinks.prometheus.server import MetricsServer
 from streams.core.compiled import compiled
 from streams.worker.app import create_app
-from streams.worker.driver import Flow
+from streams.worker.flow import Flow
 from streams.worker.membership import Membership
 from streams.worker.readiness import Readiness
 from streams.worker.rebalance import Rebalance

@@ -25,7 +25,7 @@ from streams.core.apply import apply, apply_without_poison
 from streams.core.outcome import Outcome, Scope
 from streams.core.state import Ahead
 from streams.worker import metrics
-from streams.worker.driver import LARGE_BATCH
+from streams.worker.flow import LARGE_BATCH
 from streams.worker.life import State, Trouble, move
 from streams.worker.restore import Restorer
 from streams.worker.store import open_store, state_error
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from schemas.settings import Settings
     from streams.core.state import View
-    from streams.worker.driver import Batch, Flow
+    from streams.worker.flow import Batch, Flow
     from streams.worker.registry_feed import RegistryFeed
     from streams.worker.store import Store
 
@@ -94,8 +94,8 @@ class Unit:
         self._incarnations = incarnations
         self._known: dict[str, str] = {}
         self._lock = asyncio.Lock()
-        self._small: list[Batch] = []
-        """Small batches that wait for the lock."""
+        self._waiting: list[Batch] = []
+        """Batches that wait for the lock."""
         self._failed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._store: Store | None = None
@@ -128,20 +128,24 @@ class Unit:
 
         A transaction is work for Kafka however little is in it, so small batches that wait at the same time share one.
         """
-        if len(batch.records) > LARGE_BATCH:
-            async with self._lock:
-                await self._take([batch])
-            return
-        self._small.append(batch)
+        self._waiting.append(batch)
         try:
-            await asyncio.sleep(GATHER_S)
+            if _is_small(batch):
+                await asyncio.sleep(GATHER_S)
             async with self._lock:
-                if batch in self._small:
-                    together, self._small = self._small, []
+                if batch in self._waiting:
+                    together = list(filter(_is_small, self._waiting)) if _is_small(batch) else [batch]
+                    self._waiting = [other for other in self._waiting if other not in together]
                     await self._take(together)
         finally:
-            if batch in self._small:
-                self._small.remove(batch)
+            if batch in self._waiting:  # it was given up
+                self._waiting.remove(batch)
+                self._fetch_again(batch)
+
+    def _fetch_again(self, batch: Batch) -> None:
+        if self.state is State.OPEN and batch.epoch == self._epochs.get(batch.topic):
+            tp = TopicPartition(batch.topic, batch.partition)
+            self._epochs[batch.topic] = self._flow.release(tp, self.positions[batch.topic])
 
     async def _take(self, batches: list[Batch]) -> None:
         batches = [batch for batch in batches if batch.epoch == self._epochs.get(batch.topic)]
@@ -151,7 +155,7 @@ class Unit:
             lost = [await self._continues(batch) for batch in batches]
             following = [batch for batch, gap in zip(batches, lost, strict=True) if gap is not None]
             if following:
-                async with self._turns if len(following[0].records) > LARGE_BATCH else nullcontext():
+                async with nullcontext() if _is_small(following[0]) else self._turns:
                     await self._process(following)
                 metrics.LOST.inc(sum(gap for gap in lost if gap is not None))
 
@@ -313,7 +317,7 @@ class Unit:
         if batch.start == position < first:
             return 0
         log.warning("position_restored", topic=tp.topic, partition=tp.partition, fetched=batch.start, position=position)
-        self._epochs[batch.topic] = self._flow.release(tp, position)
+        self._fetch_again(batch)
         return None
 
     async def _process(self, batches: Sequence[Batch]) -> None:
@@ -444,6 +448,10 @@ async def _answered(what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Unavailable(f"Kafka did not {what} within {ANSWER_S:.0f} s") from None
+
+
+def _is_small(batch: Batch) -> bool:
+    return len(batch.records) <= LARGE_BATCH
 
 
 def _largest(batches: Iterable[Batch]) -> int:

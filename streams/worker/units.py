@@ -29,7 +29,7 @@ from streams.worker.window_metrics import WindowMetrics
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from streams.worker.driver import Batch, Flow
+    from streams.worker.flow import Batch, Flow
     from streams.worker.registry_feed import RegistryFeed
 
 log = structlog.get_logger()

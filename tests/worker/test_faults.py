@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from streams.core.state import MemoryView
-from streams.worker.driver import Batch
+from streams.worker.flow import Batch
 from streams.worker.life import State
 from tests.worker.fake_kafka import at
 from tests.worker.unit_bench import Bench, Quick

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from schemas.registry import CampaignEntry
-from streams.worker.driver import Batch
+from streams.worker.flow import LARGE_BATCH, Batch
 from streams.worker.life import MOVES, State, move
 from tests.reference.shop import SITE
 from tests.worker.fake_kafka import at
@@ -269,6 +270,26 @@ def test_a_unit_moves_only_as_the_table_says():
                 with pytest.raises(AssertionError, match=f"from {before} to {after}"):
                     move(before, after)
     assert all(State.CLOSING in MOVES[state] for state in State if state is not State.CLOSING)
+
+
+@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("count", [2, LARGE_BATCH + 1])
+def test_a_batch_that_is_given_up_is_fetched_again(steps, count):
+    """While it waits for its turn or later, be it small or large; nothing has to come after it."""
+    life = Life()
+    life.begin()
+    life.events_come("clicks", count, again=False, marker=False)
+
+    async def give_up():
+        async with life.bench.unit._lock if steps % 2 else nullcontext():
+            task = asyncio.create_task(life.bench.work("clicks", count))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    life.run(give_up())
+    life.teardown()
 
 
 def test_whatever_happens_each_record_counts_once():

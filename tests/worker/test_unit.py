@@ -19,7 +19,7 @@ from streams.core.outcome import Scope
 from streams.core.registry import Registry
 from streams.core.state import MemoryView
 from streams.worker import unit as module
-from streams.worker.driver import Batch, Flow
+from streams.worker.flow import Batch, Flow
 from streams.worker.life import State
 from streams.worker.store import Store
 from streams.worker.unit import Unit

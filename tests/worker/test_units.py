@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from schemas.topics import INPUTS
 from streams.worker import units as module
-from streams.worker.driver import Flow
+from streams.worker.flow import Flow
 from streams.worker.life import State, Trouble
 from streams.worker.units import Units
 

@@ -18,7 +18,7 @@ from schemas.topics import INPUTS
 from streams.core.review import traces
 from streams.worker import restore, transaction
 from streams.worker import unit as module
-from streams.worker.driver import Batch, Flow
+from streams.worker.flow import Batch, Flow
 from streams.worker.life import State
 from streams.worker.store import Store, open_store
 from streams.worker.unit import Unit
@@ -171,6 +171,7 @@ class Bench:
                 await self.settle()
                 for topic in TOPICS:
                     await self.work(topic, 5)
+                await asyncio.sleep(0)  # for the timeout, where nothing gets on
 
     def check(self):
         """The invariants."""

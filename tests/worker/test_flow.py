@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from streams.worker.driver import (
+from streams.worker.flow import (
     FAR_BEHIND,
     FAR_BEHIND_MS,
     FIRST_LOOK_S,
