@@ -9,11 +9,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset
 
-cdef extern from *:
-    int first_bit "__builtin_ctzll"(unsigned long long bits) nogil
-
 from schemas.errors import StateError
 from streams.worker import packing as twin
+
+cdef extern from *:
+    int first_bit "__builtin_ctzll"(unsigned long long bits) nogil
 
 ctypedef unsigned char byte
 ctypedef unsigned long long word

@@ -1,4 +1,4 @@
-"""State values as they lie in the store: JSON without its names and marks, in a third of the bytes.
+"""State values as they lie in the store: JSON without its names and marks, in two fifths of the bytes.
 
 Rule: any bytes come back as they were. A value is packed where it is one JSON object without blanks, which all state
 records are; anything else is kept as it is. Every value counts as bytes and none as what it says, so a number comes
