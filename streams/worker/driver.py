@@ -16,17 +16,24 @@ from faust.transport.drivers import aiokafka as driver
 from mode.utils.futures import notify
 
 from schemas.consumers import unwrap_records
+from schemas.fetched import join
 from streams.worker.flow import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
+    from streams.core.outcome import Record
     from streams.worker.flow import Flow
     from streams.worker.rebalance import Rebalance
 
 _LONGEST_WAIT: Final = 0.1
 _SHORT_WAIT: Final = 0.005
+_NEWER_WAIT: Final = 0.05
 _FETCH_WAIT_MS: Final = 500
+_BUSY_FETCH_WAIT_MS: Final = 25
+"""How long a broker waits for records before it answers; the second while some partition is at work or rests."""
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -57,6 +64,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
+        # Records that lie there while their partition rests are not to keep questions about the others back.
+        fetcher._prefetch_backoff = 0  # noqa: SLF001
         waiting = unwrap_records(consumer)
         flow: Flow = self.app.flow  # type: ignore[attr-defined] # the worker's own app has it
         subscriptions = fetcher._subscriptions  # noqa: SLF001
@@ -70,14 +79,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
         active = [tp for tp in assigned if active_partitions is None or tp in active_partitions]
         courses = {tp: course for tp in active if (course := flow.ready(tp)) is not None}
         ready = list(courses)
-        wait = _LONGEST_WAIT if len(ready) == len(active) else _SHORT_WAIT
+        quiet = len(ready) == len(active)
+        wait = _LONGEST_WAIT if quiet else _SHORT_WAIT
+        fetcher._fetch_max_wait_ms = _FETCH_WAIT_MS if quiet else _BUSY_FETCH_WAIT_MS  # noqa: SLF001
         with subscriptions.fetch_context():
             if not ready:
                 await asyncio.sleep(_SHORT_WAIT)
                 return {}
             before = {tp: subscriptions.subscription.assignment.state_value(tp) for tp in ready}
             stood = {tp: state.position if state.has_valid_position else None for tp, state in before.items()}
-            found = await fetcher.fetched_records(ready, timeout=min(wait, timeout or wait), max_records=flow.size)
+            found = await fetch(fetcher, flow, ready, min(wait, timeout or wait))
         batches = {}
         for tp, course in courses.items():
             state, records = before[tp], found.get(tp)
@@ -95,6 +106,34 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 batches[tp] = [Batch(tp, records, first, after, course.epoch, highwater)]
         self.app.rebalance.resumed()  # type: ignore[attr-defined] # as above
         return batches
+
+
+async def fetch(
+    fetcher: Any, flow: Flow, ready: list[TopicPartition], wait: float
+) -> dict[TopicPartition, Sequence[Record]]:
+    """What aiokafka's `fetcher` has of partitions that are `ready`, or gets within `wait` seconds.
+
+    It asks for more of a partition as soon as what it had of it is taken, so what is found of one that rested was
+    fetched when its rest began: what came since is waited for, and goes with it.
+    """
+    found: dict[TopicPartition, Sequence[Record]] = await fetcher.fetched_records(
+        ready, timeout=wait, max_records=flow.size
+    )
+    if found:
+        # Its next question, which has all partitions but these in it, is the only one to the broker until answered.
+        fetcher._fetch_max_wait_ms = _BUSY_FETCH_WAIT_MS  # noqa: SLF001
+    left = flow.size - sum(map(len, found.values()))
+    rested = [tp for tp in found if flow.has_just_rested(tp)]
+    until = time.monotonic() + _NEWER_WAIT
+    while rested and left > 0 and (wait := until - time.monotonic()) > 0:
+        newer = await fetcher.fetched_records(rested, timeout=wait, max_records=left)
+        for tp, records in newer.items():
+            found[tp] = join([found[tp], records])
+            left -= len(records)
+        # All topics of a partition number are asked for at once.
+        there = {tp.partition for tp in newer}
+        rested = [tp for tp in rested if tp.partition not in there]
+    return found
 
 
 class _NoOffsets(dict[Any, int | None]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
@@ -30,6 +31,8 @@ once, so many times as long as such a batch takes: a transaction is work for Kaf
 slower it is, the fewer of them it needs."""
 LEAST_REST_S: Final = 0.05
 LONGEST_REST_S: Final = 0.12
+JUST_S: Final = 0.03
+"""A rest that ended so long ago has just ended: rests are looked at some hundred times a second."""
 _WEIGHT: Final = 0.2
 """Of the last small batch, in what such a batch takes."""
 FIRST_BATCH: Final = 5_000
@@ -207,6 +210,10 @@ class Flow:
         if course is None or course.outstanding >= (MOST_OUTSTANDING if course.busy else 1):
             return None
         return course if course.busy or self._clock() >= self._rests.get(tp.partition, 0.0) else None
+
+    def has_just_rested(self, tp: TopicPartition) -> bool:
+        """Whether `tp` could not be fetched until a moment ago."""
+        return 0 <= self._clock() - self._rests.get(tp.partition, -inf) < JUST_S
 
     def waits(self, now_ms: int) -> dict[TopicPartition, int]:
         """Partitions of ``conversions`` that wait for ``clicks``, and up to when written (ms) they may be fetched.

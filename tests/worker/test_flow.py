@@ -10,6 +10,7 @@ from streams.worker.flow import (
     FAR_BEHIND,
     FAR_BEHIND_MS,
     FIRST_LOOK_S,
+    JUST_S,
     LARGE_BATCH,
     LEAST_REST_S,
     LONGEST_REST_S,
@@ -122,6 +123,22 @@ def test_all_topics_of_a_partition_number_rest_together():
     assert [flow.ready(tp) is not None for tp in [TP, *others]] == [False, False, True, True]
     now[0] += LEAST_REST_S
     assert all(flow.ready(tp) is not None for tp in [TP, *others])
+
+
+def test_for_a_moment_after_a_rest_it_has_just_rested():
+    """Of all topics of the number; before, and later, it has not."""
+    now = [100.0]
+    flow, course, epoch = released(clock=lambda: now[0])
+    assert not flow.has_just_rested(TP)
+    flow.taken(TP, course, 15, batch(5), 0)
+    flow.done(TP, epoch)
+    assert not flow.has_just_rested(TP)
+    now[0] += LEAST_REST_S + JUST_S / 2
+    assert flow.has_just_rested(TP)
+    assert flow.has_just_rested(TopicPartition("conversions", 3))
+    assert not flow.has_just_rested(TopicPartition("clicks", 4))
+    now[0] += JUST_S
+    assert not flow.has_just_rested(TP)
 
 
 def test_it_rests_longer_where_batches_take_longer():
