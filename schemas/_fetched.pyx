@@ -207,7 +207,7 @@ def parse(bytes body, Py_ssize_t count, long long offset, long long first, long 
 
 
 def restore(Records records, put, delete, pack):
-    """Call ``put(key, pack(value))`` for each record with the header ``k``, the key, first; ``delete(key)`` for a tombstone.
+    """For each record whose first header is ``k``, the key: ``put(key, pack(value))``; ``delete(key)`` for a tombstone.
 
     Returns the keys of those that have one header more.
     """

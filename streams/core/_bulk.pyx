@@ -1,9 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """What is done for each entry of a large batch after the core is through with it, compiled: order, keys and sums.
 
-Rule: a fast twin of a few lines of `streams.core.panes`, `streams.worker.sieve`, `streams.worker.store` and
-`streams.worker.windows`, which
-stay beside their calls and say what is right; tests hold the two against each other.
+Rule: a fast twin of `streams.worker.sieve` and of a few lines of `streams.core.panes`, `streams.worker.store` and
+`streams.worker.windows`, which say what is right; tests hold the two against each other.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING

@@ -9,7 +9,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from schemas.errors import StateError
 from streams.worker import packing as twin
 
 cdef extern from *:
@@ -583,7 +582,7 @@ cpdef bytes unpack(bytes stored):
         if read_members(&reader):
             return PyBytes_FromStringAndSize(<const char*>room, reader.out - room)
         size = 2 * room_size
-    raise StateError("an entry of the state is broken: it cannot be unpacked")
+    raise twin.broken()
 
 
 cdef Text text_of(bytes source):

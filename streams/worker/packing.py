@@ -133,13 +133,14 @@ def unpack(stored: bytes) -> bytes:
         unpacker = _Unpacker(stored)
         unpacker.members(True, 1)
     except IndexError:
-        raise _broken() from None
+        raise broken() from None
     if unpacker.at != len(stored):
-        raise _broken()
+        raise broken()
     return bytes(unpacker.out)
 
 
-def _broken() -> StateError:
+def broken() -> StateError:
+    """What is raised for bytes that are no packed value."""
     return StateError("an entry of the state is broken: it cannot be unpacked")
 
 
@@ -273,14 +274,14 @@ class _Unpacker:
             number |= (byte & 127) << shift
             shift += 7
             if number >> 64:
-                raise _broken()
+                raise broken()
             if byte < 128:
                 return number
 
     def some(self, size: int) -> bytes:
         """The next `size` bytes."""
         if size > len(self.stored) - self.at:
-            raise _broken()
+            raise broken()
         self.at += size
         return self.stored[self.at - size : self.at]
 
@@ -288,7 +289,7 @@ class _Unpacker:
         """The value of a `tag`, which has the `name` of that number."""
         if tag in (OBJECT, ARRAY):
             if depth == DEPTH:
-                raise _broken()
+                raise broken()
             self.members(tag == OBJECT, depth + 1)
         elif tag <= UUID or tag == AGAIN or KNOWN <= tag < SMALL:
             text = self._text(tag, name)
@@ -332,7 +333,7 @@ class _Unpacker:
         if tag != AGAIN:
             return _SAID[tag - KNOWN]
         if name is None or name not in self.said:
-            raise _broken()
+            raise broken()
         return self.said[name]
 
     def _scalar(self, tag: int) -> None:
@@ -349,12 +350,12 @@ class _Unpacker:
             later = self.varint()
             self.moment += -(later + 1) // 2 if later & 1 else later // 2
             if self.moment >> 63:
-                raise _broken()
+                raise broken()
             out += b"%d" % self.moment
         elif tag == OTHER:
             out += self.some(self.varint())
         else:
-            raise _broken()
+            raise broken()
 
 
 def _varint(number: int) -> list[int]:
